@@ -1,0 +1,156 @@
+"""`make bench`: every number of the project's speed, as a ratio to a floor or a peer measured in the same run.
+
+Prints a table and ends with 1 if a ratio that is to hold does not.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import in_turn, median, once, ratio
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = sys.executable
+CTC = [PYTHON, "-c", "from ctc.cli import main; main()"]
+SPEC = "specs/minimal.yaml"
+ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `value` is held to `limit`, both in `unit`."""
+
+    what: str
+    peer: str
+    value: float
+    limit: float
+    unit: str
+    detail: str
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.limit
+
+
+def start_up() -> list[Row]:
+    with tempfile.TemporaryDirectory() as scratch:
+        timings = in_turn(
+            {
+                "floor": [PYTHON, "-c", "pass"],
+                "version": [*CTC, "--version"],
+                "validate": [*CTC, "validate", SPEC],
+                "compile": [*CTC, "compile", SPEC, "--out", f"{scratch}/out"],
+                "kfp": [PYTHON, "bench/kfp_peer.py", f"{scratch}/peer.yaml"],
+            },
+            ROOT,
+            ROUNDS,
+        )
+    floor = timings["floor"]
+    return [
+        _row("ctc --version, CPU", "python -c pass", timings["version"], floor, "cpu", 2.0),
+        _row("ctc validate, CPU", "python -c pass", timings["validate"], floor, "cpu", 16.0),
+        _row("ctc compile, both targets, wall", "kfp SDK script", timings["compile"], timings["kfp"], "wall", 1 / 3),
+        _row("ctc compile, both targets, CPU", "kfp SDK script", timings["compile"], timings["kfp"], "cpu", 1 / 3),
+    ]
+
+
+def _row(what: str, peer: str, ours: list, theirs: list, figure: str, limit: float) -> Row:  # type: ignore[type-arg]
+    detail = f"{median(ours, figure) * 1000:.0f} ms against {median(theirs, figure) * 1000:.0f} ms"
+    return Row(what, peer, ratio(ours, theirs, figure), limit, "x", detail)
+
+
+def warm_compile() -> list[Row]:
+    """One spec to both targets in a process that has done it before."""
+    from ctc import targets
+    from ctc.compiler.build import build
+    from ctc.compiler.write import files
+    from ctc.language.load import load_spec
+
+    def compile_both() -> None:
+        for name in targets.NAMES:
+            spec = load_spec(ROOT / SPEC, None, name).spec
+            assert spec is not None
+            built = build(spec, targets.load(name))
+            assert built.bundle is not None
+            files(built.bundle, built.system)
+
+    def without_loading() -> None:
+        for name in targets.NAMES:
+            built = build(spec, targets.load(name))
+            assert built.bundle is not None
+            files(built.bundle, built.system)
+
+    spec = load_spec(ROOT / SPEC, None, None).spec
+    assert spec is not None
+    return [
+        Row("load and compile, both targets, warm", "", _milliseconds(compile_both), 30.0, "ms", "in one process"),
+        Row("compile, both targets, warm", "", _milliseconds(without_loading), 10.0, "ms", "from a loaded spec"),
+    ]
+
+
+def _milliseconds(work: Callable[[], None]) -> float:
+    times = []
+    for _ in range(30):
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times)
+
+
+def local_run() -> list[Row]:
+    """One cycle of the flight example with a champion, against the same user commands by hand."""
+    example = ROOT / "examples" / "flight-delay"
+    once([PYTHON, "prepare.py", "--out", "data"], example)
+    with tempfile.TemporaryDirectory() as scratch:
+        state = Path(scratch) / "state"
+        run = [*CTC, "run", "ctc.yaml", "--state", str(state), "--python", PYTHON]
+        once([*run, "--at", "2013-02-10T11:00:00Z"], example)
+        shutil.copytree(state, Path(scratch) / "first")
+        cycles, by_hand = [], []
+        for _ in range(3):
+            shutil.rmtree(state)
+            shutil.copytree(Path(scratch) / "first", state)
+            cycles.append(once([*run, "--at", "2013-03-10T11:00:00Z"], example).wall)
+            by_hand.append(_by_hand(state, example, Path(scratch)))
+    overhead = statistics.median(a - b for a, b in zip(cycles, by_hand, strict=True))
+    times = statistics.median(a / b for a, b in zip(cycles, by_hand, strict=True))
+    detail = f"{statistics.median(cycles):.1f} s against {statistics.median(by_hand):.1f} s"
+    return [
+        Row("ctc run, one cycle, over the user's commands", "by hand", overhead, 6.0, "s", detail),
+        Row("ctc run, one cycle", "by hand", times, 2.0, "x", detail),
+    ]
+
+
+def _by_hand(state: Path, example: Path, scratch: Path) -> float:
+    """Seconds that train and two predictions take on the data of the newest attempt, in order."""
+    parts = sorted(state.rglob("train/data.parquet"), key=lambda path: path.stat().st_mtime)
+    train = parts[-1].parent
+    valid = next(path for path in train.parent.rglob("valid"))
+    rows = next(path for path in train.parent.rglob("rows"))
+    model = scratch / "model"
+    model.mkdir(exist_ok=True)
+    commands = [
+        [PYTHON, "train.py", "--train", str(train), "--valid", str(valid), "--out", str(model)],
+        [PYTHON, "predict.py", "--model", str(model), "--rows", str(rows), "--out", str(scratch / "a.parquet")],
+        [PYTHON, "predict.py", "--model", str(model), "--rows", str(rows), "--out", str(scratch / "b.parquet")],
+    ]
+    return sum(once(command, example).wall for command in commands)
+
+
+def main() -> int:
+    rows = [*start_up(), *warm_compile(), *local_run()]
+    for row in rows:
+        mark = "ok  " if row.holds else "MISS"
+        print(f"{mark} {row.what:46} {row.value:8.2f} {row.unit:2} (hold {row.limit:.2f})  {row.peer:16} {row.detail}")
+    return 0 if all(row.holds for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

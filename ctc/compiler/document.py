@@ -1,0 +1,194 @@
+"""The step document: the part of the spec that one step needs, as plain JSON in base units.
+
+Built here and nowhere else, so that every target carries the same bytes. Durations are seconds, sizes bytes, shares
+fractions. `ctc/policy` and `ctc/steps` read these sections; neither sees the spec.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ctc.language.spec import (
+    Gate,
+    ManualTrigger,
+    NewDataTrigger,
+    ScheduleTrigger,
+    Source,
+    Spec,
+    Trigger,
+)
+
+VERSION = 1
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "wake": ("data", "windows", "training", "triggers"),
+    "snapshot": ("data", "windows"),
+    "validate": ("data", "validation"),
+    "evaluate": ("data", "windows", "evaluation", "promotion"),
+    "decide": ("promotion",),
+    "register": ("registry", "training"),
+    "record": (),
+}
+"""The sections that each of our steps is given."""
+
+
+def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str) -> dict[str, Any]:
+    """The static document of one of our steps; instant, attempt and paths are added where it runs."""
+    sections = {
+        "data": _data,
+        "windows": _windows,
+        "validation": _validation,
+        "training": _training,
+        "evaluation": _evaluation,
+        "promotion": _promotion,
+        "triggers": _triggers,
+        "registry": _registry,
+    }
+    return {
+        "version": VERSION,
+        "step": step,
+        "name": spec.name,
+        "environment": spec.environment,
+        "target": target,
+        "root": root,
+        "spec_digest": spec_digest,
+        "policy": {section: sections[section](spec) for section in SECTIONS[step]},
+    }
+
+
+def _data(spec: Spec) -> dict[str, Any]:
+    return {
+        "task": spec.task,
+        "sources": {source.name: _source(source) for source in spec.sources},
+        "rows": spec.rows.name,
+        "label": {
+            "source": spec.label.source,
+            "column": spec.label.column,
+            "known_after": spec.label.known_after.total_seconds(),
+            "absent": spec.label.absent,
+        },
+        "columns": {"drop": list(spec.columns.drop), "audit": list(spec.columns.audit)},
+    }
+
+
+def _source(source: Source) -> dict[str, Any]:
+    return {
+        "role": source.role,
+        "parquet": source.parquet.path,
+        "event_time": source.event_time,
+        "known_at": source.known_at,
+        "timezone": source.timezone,
+        "key": list(source.key),
+        "join": None if source.join is None else {"to": source.join.to, "key": list(source.join.key)},
+    }
+
+
+def _windows(spec: Spec) -> dict[str, Any]:
+    retraining = spec.retraining
+    return {
+        "known_after": spec.label.known_after.total_seconds(),
+        "holdout": retraining.holdout.time.total_seconds(),
+        "gap": retraining.gap.total_seconds(),
+        "window": None if retraining.window is None else retraining.window.total_seconds(),
+        "since": retraining.since,
+        "validation_share": retraining.validation_share,
+        "min_rows": retraining.min_rows,
+        "holdout_min_rows": retraining.holdout.min_rows,
+        "holdout_min_positives": retraining.holdout.min_positives,
+    }
+
+
+def _validation(spec: Spec) -> dict[str, Any]:
+    return {
+        "checks": [
+            {
+                "name": check.name,
+                "kind": check.kind,
+                "source": check.source,
+                "on_fail": check.on_fail,
+                "arguments": dict(check.arguments),
+            }
+            for check in spec.checks
+        ]
+    }
+
+
+def _training(spec: Spec) -> dict[str, Any]:
+    return {
+        "image": spec.training.image,
+        "predict": list(spec.training.predict),
+        "hyperparameters": dict(spec.training.hyperparameters),
+        "seed": spec.training.seed,
+        "timeout": spec.training.timeout.total_seconds(),
+        "retries": spec.training.retries,
+    }
+
+
+def _evaluation(spec: Spec) -> dict[str, Any]:
+    return {
+        "metrics": [
+            {"name": metric.name, "kind": metric.kind, "arguments": dict(metric.arguments), "better": metric.better}
+            for metric in spec.evaluation.metrics
+        ],
+        "slices": [
+            {"name": part.name, "column": part.column, "min_rows": part.min_rows} for part in spec.evaluation.slices
+        ],
+    }
+
+
+def _promotion(spec: Spec) -> dict[str, Any]:
+    better = {metric.name: metric.better for metric in spec.evaluation.metrics}
+    return {
+        "prefer": spec.promotion.prefer,
+        "if_not_evaluable": spec.promotion.if_not_evaluable,
+        "gates": [_gate(gate, better[gate.metric]) for gate in spec.promotion.gates],
+    }
+
+
+def _gate(gate: Gate, better: str) -> dict[str, Any]:
+    return {
+        "name": gate.name,
+        "kind": gate.kind,
+        "metric": gate.metric,
+        "better": better,
+        "min": gate.min,
+        "max": gate.max,
+        "margin": gate.margin,
+        "value": gate.value,
+        "confidence": gate.confidence,
+    }
+
+
+def _triggers(spec: Spec) -> dict[str, Any]:
+    policy = spec.trigger_policy
+    return {
+        "mode": spec.mode,
+        "triggers": [_trigger(trigger) for trigger in spec.triggers],
+        "cooldown": policy.cooldown.total_seconds(),
+        "max_runs": None
+        if policy.max_runs is None
+        else {"count": policy.max_runs.count, "per": policy.max_runs.per.total_seconds()},
+        "rearm": {"new_rows": policy.rearm.new_rows, "backoff": policy.rearm.backoff.total_seconds()},
+        "lease": lease_seconds(spec),
+    }
+
+
+def _trigger(trigger: Trigger) -> dict[str, Any]:
+    common = {"name": trigger.name, "enabled": trigger.enabled, "exempt": trigger.exempt}
+    match trigger.spec:
+        case ScheduleTrigger(cron, timezone):
+            return {**common, "kind": "schedule", "cron": cron, "timezone": timezone}
+        case NewDataTrigger(min_rows, settle):
+            return {**common, "kind": "new_data", "min_rows": min_rows, "settle": settle.total_seconds()}
+        case ManualTrigger():
+            return {**common, "kind": "manual"}
+
+
+def _registry(spec: Spec) -> dict[str, Any]:
+    return {"model": spec.deployed_name, "keep": spec.promotion.keep}
+
+
+def lease_seconds(spec: Spec) -> float:
+    """How long an attempt may hold the lease: every try of training and predicting, and an hour for our own steps."""
+    tries = spec.training.retries + 1
+    return tries * spec.training.timeout.total_seconds() * 3 + 3600.0

@@ -1,0 +1,145 @@
+"""The pipeline IR: target-neutral, frozen, total. Imports nothing of ctc.
+
+A target reads a `System` and writes files. Every node knows, in `origin`, the dotted path of the spec that caused it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Runs(StrEnum):
+    """Whose code a step runs, hence in whose image."""
+
+    RUNTIME = "runtime"
+    USER = "user"
+    CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An output of an earlier step: the only way in which steps refer to each other."""
+
+    step: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A pipeline parameter; all are strings. `default` None means that the caller must give it."""
+
+    name: str
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Resources:
+    cpu: float
+    memory_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Spot:
+    checkpoint: timedelta
+    max_wait: timedelta
+
+
+@dataclass(frozen=True)
+class Step:
+    """One container.
+
+    `argv` holds the user's words, with placeholders such as `{train}`, for `Runs.USER`; it is empty for our steps, and for
+    `Runs.CHAMPION`, whose argv travels with the version and arrives in the request. `inputs` maps an input's name to the
+    artifact it reads, `imports` maps an input's name to the pipeline parameter that holds the URI of the folder it reads
+    (a thing of an earlier attempt, such as the champion's model), `outputs` are artifact folders, `flags` the booleans of its result, `parameters` the pipeline
+    parameters it is given. `document` is the static step document of our own steps (None for the user's).
+    """
+
+    name: str
+    runs: Runs
+    image: str
+    origin: str
+    argv: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[tuple[str, Ref], ...] = ()
+    imports: tuple[tuple[str, str], ...] = ()
+    outputs: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    document: Mapping[str, Any] | None = None
+    resources: Resources = Resources(1.0, 2 * 1024**3, 30 * 1024**3)
+    timeout: timedelta = timedelta(hours=1)
+    retries: int = 0
+    spot: Spot | None = None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """`then` runs only if the flag `on` is true. What depends on a step inside stands inside."""
+
+    on: Ref
+    then: tuple[Node, ...]
+    origin: str
+
+
+Node = Step | Branch
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """`on_exit` runs last and always, also after a failure."""
+
+    name: str
+    kind: str
+    parameters: tuple[Parameter, ...]
+    body: tuple[Node, ...]
+    on_exit: Step | None
+    origin: str
+
+    def steps(self) -> Iterator[Step]:
+        """Every step in order, those in branches included, the exit step last."""
+        yield from _steps(self.body)
+        if self.on_exit is not None:
+            yield self.on_exit
+
+
+def _steps(nodes: tuple[Node, ...]) -> Iterator[Step]:
+    for node in nodes:
+        if isinstance(node, Branch):
+            yield from _steps(node.then)
+        else:
+            yield node
+
+
+@dataclass(frozen=True)
+class Wakes:
+    """When the wake pipeline is started: every `every`, and at each cron instant (five fields) in its zone."""
+
+    every: timedelta
+    crons: tuple[tuple[str, str, str], ...]
+    """(trigger name, cron, IANA zone)"""
+
+
+@dataclass(frozen=True)
+class System:
+    """All that one target needs to emit one spec in one environment.
+
+    `root` is the URI, without trailing slash, below which state, attempts, records and step documents live.
+    """
+
+    name: str
+    environment: str
+    target: str
+    spec_digest: str
+    root: str
+    wake: Pipeline
+    train: Pipeline
+    wakes: Wakes
+    settings: Mapping[str, Any]
+    features: tuple[tuple[str, str], ...]
+    """(feature, origin) pairs that this spec uses; a target declares a capability for each."""

@@ -1,0 +1,124 @@
+"""Bundles on disk: a manifest that says what ctc wrote, so that it overwrites nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ctc.compiler.bundle import Bundle, as_json
+from ctc.compiler.ir import System
+from ctc.diagnostics import CtcError
+
+MANIFEST = "manifest.json"
+MANIFEST_VERSION = 1
+
+
+def files(bundle: Bundle, system: System) -> dict[str, bytes]:
+    """Every file of the bundle by relative path, the manifest included."""
+    contents = {artifact.path: artifact.content for artifact in bundle.artifacts}
+    return {**contents, MANIFEST: as_json(manifest(bundle, system))}
+
+
+def manifest(bundle: Bundle, system: System) -> dict[str, Any]:
+    """The manifest document (`schemas/manifest.v1.schema.json`)."""
+    return {
+        "version": MANIFEST_VERSION,
+        "name": system.name,
+        "environment": system.environment,
+        "target": bundle.target,
+        "root": system.root,
+        "spec_digest": system.spec_digest,
+        "digest": bundle.digest,
+        "files": {artifact.path: _sha256(artifact.content) for artifact in bundle.artifacts},
+        "uploads": dict(bundle.uploads),
+    }
+
+
+def differences(wanted: Mapping[str, bytes], directory: Path) -> list[str]:
+    """What makes `directory` not the bundle, one line a file, sorted; empty when it is current."""
+    found: list[str] = []
+    for path, content in sorted(wanted.items()):
+        file = directory / path
+        if not file.is_file():
+            found.append(f"missing: {path}")
+        elif file.read_bytes() != content:
+            found.append(f"differs: {path}")
+    for path in sorted(_on_disk(directory) - set(wanted)):
+        found.append(f"not part of the bundle: {path}")
+    return found
+
+
+def write(wanted: Mapping[str, bytes], directory: Path) -> None:
+    """Makes `directory` hold exactly the bundle.
+
+    Raises `CtcError`, before anything is touched, if the directory holds a file that ctc did not write, or one that was
+    edited since. Files are replaced one by one, the manifest last: a write that is cut short is finished by the next.
+    """
+    foreign = _foreign(directory, wanted)
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+        raise CtcError(
+            f"{directory} holds files that ctc did not write, or that were edited since: {shown}",
+            "name another --out, or delete them if they are not needed",
+        )
+    stale = _on_disk(directory) - set(wanted)
+    ordered = sorted(path for path in wanted if path != MANIFEST)
+    for path in [*ordered, *([MANIFEST] if MANIFEST in wanted else [])]:
+        _replace(directory / path, wanted[path])
+    for path in stale:
+        (directory / path).unlink()
+    for folder in sorted((item for item in directory.rglob("*") if item.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _foreign(directory: Path, wanted: Mapping[str, bytes]) -> list[str]:
+    present = _on_disk(directory)
+    ours = _manifest_files(directory)
+    return [
+        path
+        for path in sorted(present)
+        if path != MANIFEST
+        and (digest := _sha256((directory / path).read_bytes())) != ours.get(path)
+        # A write that was cut short left some of the new files beside the old manifest.
+        and (path not in wanted or digest != _sha256(wanted[path]))
+    ] + ([MANIFEST] if MANIFEST in present and not ours else [])
+
+
+def _manifest_files(directory: Path) -> dict[str, str]:
+    """What the manifest on disk says ctc wrote; empty if there is none or it is not ours."""
+    file = directory / MANIFEST
+    if not file.is_file():
+        return {}
+    try:
+        document = json.loads(file.read_bytes())
+    except ValueError:
+        return {}
+    listed = document.get("files") if isinstance(document, dict) else None
+    return dict(listed) if isinstance(listed, dict) else {}
+
+
+def _on_disk(directory: Path) -> set[str]:
+    if not directory.exists():
+        return set()
+    if not directory.is_dir():
+        raise CtcError(f"{directory} is a file", "name a folder with --out")
+    return {item.relative_to(directory).as_posix() for item in directory.rglob("*") if not item.is_dir()}
+
+
+def _replace(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

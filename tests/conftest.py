@@ -1,0 +1,86 @@
+"""What every test shares: the `--update` flag, tools that may be absent, and a guard that keeps the suite on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Children inherit these: no test, and nothing that a test starts, reports home.
+os.environ.update(
+    MLFLOW_DISABLE_TELEMETRY="true",
+    DO_NOT_TRACK="true",
+    SAGEMAKER_VALIDATE_ROLE="false",
+    AWS_EC2_METADATA_DISABLED="true",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="rewrite golden files; review the diff")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("CTC_SOAK") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.skip(reason="the full count of a long proof: run `make soak`"))
+
+
+@pytest.fixture
+def update(request: pytest.FixtureRequest) -> bool:
+    """True when golden files are to be rewritten."""
+    return bool(request.config.getoption("--update"))
+
+
+@pytest.fixture
+def oracles() -> Path:
+    """The folder of oracle files; skips, with its reason, where CTC_ORACLES names none."""
+    named = os.environ.get("CTC_ORACLES")
+    if not named or not Path(named).is_dir():
+        pytest.skip("CTC_ORACLES names no folder of oracle files")
+    return Path(named)
+
+
+def require_tool(name: str) -> str:
+    """The path of a program; skips where it is absent, unless CTC_REQUIRE_TOOLS=1 forbids that."""
+    found = shutil.which(name)
+    if found:
+        return found
+    if os.environ.get("CTC_REQUIRE_TOOLS") == "1":
+        pytest.fail(f"{name} is absent and CTC_REQUIRE_TOOLS=1")
+    pytest.skip(f"{name} is not installed")
+
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails a test that connects to, or looks up, anything but loopback."""
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def checked_connect(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple):
+            _refuse_foreign(str(address[0]))
+        connect(self, address)
+
+    def checked_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_foreign(host.decode() if isinstance(host, bytes) else str(host or "localhost"))
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", checked_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", checked_look_up)
+    yield
+
+
+def _refuse_foreign(host: str) -> None:
+    if not host.startswith(LOOPBACK):
+        pytest.fail(f"a test reached for {host}: only loopback is allowed")

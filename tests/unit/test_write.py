@@ -1,0 +1,78 @@
+"""Bundles on disk: nothing that ctc did not write is ever overwritten, and a cut-short write is finished."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ctc.compiler.bundle import Artifact, Bundle
+from ctc.compiler.write import MANIFEST, differences, write
+from ctc.diagnostics import CtcError
+
+
+def contents(**files: str) -> dict[str, bytes]:
+    import hashlib
+
+    made = {name.replace("__", "/") + ".txt": text.encode() for name, text in files.items()}
+    listed = {path: hashlib.sha256(content).hexdigest() for path, content in made.items()}
+    return {**made, MANIFEST: json.dumps({"files": listed}).encode()}
+
+
+def test_a_written_bundle_is_current(tmp_path: Path) -> None:
+    wanted = contents(a="1", sub__b="2")
+    write(wanted, tmp_path)
+
+    assert differences(wanted, tmp_path) == []
+
+
+def test_a_file_of_somebody_else_stops_the_write_before_anything_changes(tmp_path: Path) -> None:
+    write(contents(a="1"), tmp_path)
+    (tmp_path / "notes.md").write_text("mine")
+
+    with pytest.raises(CtcError, match=r"notes\.md"):
+        write(contents(a="2"), tmp_path)
+    assert (tmp_path / "a.txt").read_text() == "1"
+
+
+def test_an_edited_file_stops_the_write(tmp_path: Path) -> None:
+    write(contents(a="1"), tmp_path)
+    (tmp_path / "a.txt").write_text("edited")
+
+    with pytest.raises(CtcError, match="edited since"):
+        write(contents(a="2"), tmp_path)
+
+
+def test_a_file_that_left_the_bundle_is_removed(tmp_path: Path) -> None:
+    write(contents(a="1", sub__b="2"), tmp_path)
+    write(contents(a="1"), tmp_path)
+
+    assert sorted(item.name for item in tmp_path.rglob("*")) == ["a.txt", MANIFEST]
+
+
+def test_a_write_that_was_cut_short_is_finished_by_the_next(tmp_path: Path) -> None:
+    write(contents(a="1", b="1"), tmp_path)
+    new = contents(a="2", b="2")
+    (tmp_path / "a.txt").write_bytes(new["a.txt"])
+    write(new, tmp_path)
+
+    assert differences(new, tmp_path) == []
+
+
+def test_differences_name_each_file(tmp_path: Path) -> None:
+    write(contents(a="1", b="1"), tmp_path)
+    (tmp_path / "extra").write_text("x")
+
+    assert differences(contents(a="2", c="1"), tmp_path) == [
+        "differs: a.txt",
+        "missing: c.txt",
+        "differs: manifest.json",
+        "not part of the bundle: b.txt",
+        "not part of the bundle: extra",
+    ]
+
+
+def test_a_bundle_refuses_unsorted_files() -> None:
+    with pytest.raises(ValueError, match="sorted"):
+        Bundle("t", (Artifact("b", b""), Artifact("a", b"")))
