@@ -1,0 +1,64 @@
+"""What the controller asks for. Applying an action twice is harmless: `key` makes the second time nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StartTraining:
+    """Put `request` at `attempts/<attempt>/request/request.json`, then launch the train pipeline under `key`."""
+
+    key: str
+    attempt: str
+    launch: int
+    request: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "action": "start_training",
+            "key": self.key,
+            "attempt": self.attempt,
+            "launch": self.launch,
+            "request": dict(self.request),
+        }
+
+
+@dataclass(frozen=True)
+class Promote:
+    """Point the registry's alias `champion` at `version`."""
+
+    key: str
+    version: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"action": "promote", "key": self.key, "version": self.version}
+
+
+@dataclass(frozen=True)
+class WriteRecord:
+    """Put `record` at the object key `key`, unless something is there: the first record of an id is the record."""
+
+    key: str
+    record: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"action": "write_record", "key": self.key, "record": dict(self.record)}
+
+
+Action = StartTraining | Promote | WriteRecord
+
+
+def action_from_json(document: Mapping[str, Any]) -> Action:
+    """The action that `to_json` wrote. ValueError for an action that this ctc does not know."""
+    match document["action"]:
+        case "start_training":
+            return StartTraining(document["key"], document["attempt"], document["launch"], document["request"])
+        case "promote":
+            return Promote(document["key"], document["version"])
+        case "write_record":
+            return WriteRecord(document["key"], document["record"])
+        case other:
+            raise ValueError(f"unknown action {other!r} in the state document")

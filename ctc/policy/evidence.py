@@ -1,0 +1,67 @@
+"""What a wake brings to the controller, as values: gathered by steps, judged here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from ctc.policy.windows import format_instant
+
+Launch = Literal["running", "dead", "unknown"]
+
+
+@dataclass(frozen=True)
+class Manual:
+    """A person's request for a run. A request with the same `id` is answered once."""
+
+    id: str
+    who: str
+    why: str
+
+    @classmethod
+    def at(cls, instant: datetime, who: str, why: str) -> Manual:
+        """A request without an id of its own: the same instant, person and reason are the same request."""
+        text = "\n".join([format_instant(instant), who, why])
+        return cls(hashlib.sha256(text.encode()).hexdigest()[:16], who, why)
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """`rows` labelled rows of the main source; `unsettled` of them became known within the settling time."""
+
+    rows: int
+    unsettled: int = 0
+
+
+@dataclass(frozen=True)
+class NotEvaluable:
+    """A question that could not be answered, and why: never a silent yes or no."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RowsQuestion:
+    """Which rows to count: event time in `[start, end)` (no start: from the beginning), their label known.
+
+    A row is unsettled if it became known (label or row, whichever is later) in `[unsettled_since, now)`.
+    `name` is the key of the answer in `Evidence.new_rows`.
+    """
+
+    name: str
+    start: datetime | None
+    end: datetime
+    unsettled_since: datetime
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """`attempt_record` and `launch` are about the live attempt: its record if there is one, and its launch's status."""
+
+    manual: Manual | None = None
+    new_rows: Mapping[str, NewRows | NotEvaluable] = field(default_factory=dict)
+    attempt_record: Mapping[str, Any] | None = None
+    launch: Launch | None = None

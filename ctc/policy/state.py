@@ -1,0 +1,213 @@
+"""The state document: one per (spec, environment, target), written only by `wake`, changed only by compare-and-set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from ctc.diagnostics import CtcError
+from ctc.policy.windows import format_instant, parse_instant
+
+VERSION = 1
+
+EndedAs = Literal["candidate", "held", "stopped", "failed", "lost"]
+
+
+class BadState(CtcError):
+    """A state document that this ctc cannot read."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model version: where it is and how to run it. `trained_until` is the end of its training window."""
+
+    version: str
+    attempt: str
+    uri: str
+    image: str
+    predict: tuple[str, ...]
+    code: str
+    trained_until: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "attempt": self.attempt,
+            "uri": self.uri,
+            "image": self.image,
+            "predict": list(self.predict),
+            "code": self.code,
+            "trained_until": format_instant(self.trained_until),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Version:
+        """KeyError, TypeError or ValueError where the document has another shape."""
+        return cls(
+            version=str(document["version"]),
+            attempt=str(document["attempt"]),
+            uri=str(document["uri"]),
+            image=str(document["image"]),
+            predict=tuple(str(word) for word in document["predict"]),
+            code=str(document["code"]),
+            trained_until=parse_instant(document["trained_until"]),
+        )
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The one attempt that holds the lease. `launch` counts its starts from 1; each start has its own lease."""
+
+    id: str
+    instant: datetime
+    triggers: tuple[str, ...]
+    labelled_until: datetime
+    lease_until: datetime
+    launch: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "instant": format_instant(self.instant),
+            "triggers": list(self.triggers),
+            "labelled_until": format_instant(self.labelled_until),
+            "lease_until": format_instant(self.lease_until),
+            "launch": self.launch,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Attempt:
+        return cls(
+            id=document["id"],
+            instant=parse_instant(document["instant"]),
+            triggers=tuple(document["triggers"]),
+            labelled_until=parse_instant(document["labelled_until"]),
+            lease_until=parse_instant(document["lease_until"]),
+            launch=document["launch"],
+        )
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt that is over. `instant` is the instant at which it was started."""
+
+    id: str
+    instant: datetime
+    outcome: EndedAs
+
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, "instant": format_instant(self.instant), "outcome": self.outcome}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Ended:
+        return cls(document["id"], parse_instant(document["instant"]), document["outcome"])
+
+
+@dataclass(frozen=True)
+class Watermarks:
+    """How far each trigger has been answered.
+
+    `schedule`: per schedule trigger, the instant up to which its cron instants are settled. `new_data`: T of the last
+    attempt, None before the first.
+    """
+
+    schedule: Mapping[str, datetime] = field(default_factory=dict)
+    new_data: datetime | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schedule": {name: format_instant(instant) for name, instant in sorted(self.schedule.items())},
+            "new_data": _format(self.new_data),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Watermarks:
+        schedule = {name: parse_instant(text) for name, text in document["schedule"].items()}
+        return cls(schedule, _parse(document["new_data"]))
+
+
+@dataclass(frozen=True)
+class State:
+    """`pending` is the outbox: actions (JSON) decided in this very write and not yet known to be applied.
+
+    `revision` grows with every write. `sequence` counts the wake records, so that no two ids are equal. `attempts` holds
+    ended attempts, oldest first, only as far back as `max_runs` and `rearm` look. `manual` holds answered request ids.
+    """
+
+    champion: Version | None = None
+    previous: Version | None = None
+    candidate: Version | None = None
+    attempt: Attempt | None = None
+    watermarks: Watermarks = Watermarks()
+    attempts: tuple[Ended, ...] = ()
+    manual: tuple[str, ...] = ()
+    last_wake: datetime | None = None
+    pending: tuple[Mapping[str, Any], ...] = ()
+    sequence: int = 0
+    revision: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "revision": self.revision,
+            "sequence": self.sequence,
+            "last_wake": _format(self.last_wake),
+            "champion": None if self.champion is None else self.champion.to_json(),
+            "previous": None if self.previous is None else self.previous.to_json(),
+            "candidate": None if self.candidate is None else self.candidate.to_json(),
+            "attempt": None if self.attempt is None else self.attempt.to_json(),
+            "watermarks": self.watermarks.to_json(),
+            "attempts": [ended.to_json() for ended in self.attempts],
+            "manual": list(self.manual),
+            "pending": [dict(action) for action in self.pending],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any] | None) -> State:
+        """The state that was written; None (nothing written yet) is the empty state. BadState if it cannot be read."""
+        if document is None:
+            return cls()
+        version = document.get("version")
+        if version != VERSION:
+            raise BadState(
+                f"the state document has version {version!r}, this ctc reads version {VERSION}",
+                help="use the ctc that wrote it, or a newer one; the document was left as it is",
+            )
+        try:
+            return cls(
+                champion=_version(document["champion"]),
+                previous=_version(document["previous"]),
+                candidate=_version(document["candidate"]),
+                attempt=None if document["attempt"] is None else Attempt.from_json(document["attempt"]),
+                watermarks=Watermarks.from_json(document["watermarks"]),
+                attempts=tuple(Ended.from_json(ended) for ended in document["attempts"]),
+                manual=tuple(document["manual"]),
+                last_wake=_parse(document["last_wake"]),
+                pending=tuple(document["pending"]),
+                sequence=document["sequence"],
+                revision=document["revision"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadState(
+                f"the state document is damaged: {error!r}",
+                help="restore an earlier copy of state.json; only ctc may write it",
+            ) from error
+
+
+def applied(state: State) -> State:
+    """The state to write (compare-and-set) once every pending action has been applied."""
+    return replace(state, pending=(), revision=state.revision + 1)
+
+
+def _version(document: Mapping[str, Any] | None) -> Version | None:
+    return None if document is None else Version.from_json(document)
+
+
+def _format(instant: datetime | None) -> str | None:
+    return None if instant is None else format_instant(instant)
+
+
+def _parse(text: str | None) -> datetime | None:
+    return None if text is None else parse_instant(text)

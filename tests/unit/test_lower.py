@@ -1,0 +1,88 @@
+"""Lowering: the two pipelines, their data flow, and the digest of what a spec means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ctc.compiler.ir import Branch, Node, Step, System
+from ctc.compiler.lower import bucket_uri, digest, fill_hyperparameters, lower
+from ctc.language.load import load_spec
+from ctc.language.spec import Spec
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def spec() -> Spec:
+    loaded = load_spec(ROOT / "specs" / "minimal.yaml", None, None)
+    assert loaded.spec is not None
+    return loaded.spec
+
+
+@pytest.fixture
+def system(spec: Spec) -> System:
+    return lower(spec, "kubeflow")
+
+
+def test_every_reference_is_to_an_output_of_an_earlier_step_in_reach(system: System) -> None:
+    """A step inside a branch may read what stands before the branch; nothing reads out of a branch."""
+
+    def walk(nodes: tuple[Node, ...], known: dict[str, Step]) -> None:
+        reach = dict(known)
+        for node in nodes:
+            if isinstance(node, Branch):
+                assert node.on.output in reach[node.on.step].flags
+                walk(node.then, reach)
+            else:
+                for _, ref in node.inputs:
+                    assert ref.output in reach[ref.step].outputs
+                reach[node.name] = node
+
+    walk(system.train.body, {})
+
+
+def test_parameters_that_steps_read_are_declared(system: System) -> None:
+    for pipeline in (system.wake, system.train):
+        declared = {parameter.name for parameter in pipeline.parameters}
+        for step in pipeline.steps():
+            assert set(step.parameters) <= declared
+            assert {name for _, name in step.imports} <= declared
+
+
+def test_the_users_steps_never_meet_what_they_must_not(system: System) -> None:
+    """`train` is given no holdout, the predictions no labelled rows."""
+    steps = {step.name: step for step in system.train.steps()}
+
+    assert {ref.output for _, ref in steps["train"].inputs} == {"train", "valid"}
+    for name in ("predict-contender", "predict-champion"):
+        assert {ref.output for _, ref in steps[name].inputs} <= {"rows", "model"}
+
+
+def test_record_runs_whatever_happens(system: System) -> None:
+    assert system.train.on_exit is not None
+    assert system.train.on_exit.name == "record"
+    assert system.train.on_exit.inputs == ()
+
+
+def test_the_digest_is_of_meaning_and_not_of_addresses(spec: Spec) -> None:
+    moved = replace(spec, targets={"kubeflow": {"bucket": "elsewhere"}})
+    changed = replace(spec, mode="observe" if spec.mode == "act" else "act")
+
+    assert digest(moved) == digest(spec)
+    assert digest(changed) != digest(spec)
+
+
+def test_hyperparameters_fill_their_places_only() -> None:
+    words = fill_hyperparameters(("--depth", "{hp.depth}", "x={hp.on}", "{train}"), {"depth": 8, "on": True})
+
+    assert words == ("--depth", "8", "x=true", "{train}")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "uri"), [("acme", "s3://acme"), ("gs://acme/", "gs://acme"), ("minio://a/b", "minio://a/b")]
+)
+def test_a_bare_bucket_speaks_s3(bucket: str, uri: str) -> None:
+    assert bucket_uri(bucket) == uri
