@@ -51,9 +51,7 @@ def in_turn(commands: Mapping[str, Sequence[str]], cwd: Path, rounds: int) -> di
 
 def ratio(ours: Sequence[Timing], peer: Sequence[Timing], figure: str) -> float:
     """The median of the ratios round by round."""
-    return statistics.median(
-        getattr(a, figure) / getattr(b, figure) for a, b in zip(ours, peer, strict=True)
-    )
+    return statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in zip(ours, peer, strict=True))
 
 
 def median(timings: Sequence[Timing], figure: str) -> float:

@@ -1,4 +1,4 @@
-"""What every test shares: the `--update` flag, tools that may be absent, and a guard that keeps the suite on loopback."""
+"""What every test shares: the `--update` flag, tools that may be absent, a guard that keeps the suite on loopback."""
 
 from __future__ import annotations
 

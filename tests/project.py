@@ -81,7 +81,7 @@ targets:
   sagemaker: {region: eu-north-1, role: "arn:aws:iam::123456789012:role/toy", bucket: toy-ct}
 """
 
-TRAIN = '''\
+TRAIN = """\
 import argparse, json, pathlib
 import pyarrow.parquet as pq
 
@@ -99,9 +99,9 @@ for row in rows:
     seen[key] = (good + row["bought"], n + 1)
 rates = {key: (good + args.smooth * 0.5) / (n + args.smooth) for key, (good, n) in sorted(seen.items())}
 pathlib.Path(args.out, "model.json").write_text(json.dumps(rates))
-'''
+"""
 
-PREDICT = '''\
+PREDICT = """\
 import argparse, json, pathlib
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -115,7 +115,7 @@ rows = pq.read_table(args.rows).to_pylist()
 assert not rows or "bought" not in rows[0], "predict must never see labels"
 scores = [rates.get(f"{r['shop']}|{r['amount'] > 50}|{(r['price'] or 0) > 10}", 0.5) for r in rows]
 pq.write_table(pa.table({"row_id": [r["row_id"] for r in rows], "score": scores}), args.out)
-'''
+"""
 
 
 def make(folder: Path, *, days: int = 120, per_day: int = 30, seed: int = 1) -> Path:
@@ -147,7 +147,9 @@ def make(folder: Path, *, days: int = 120, per_day: int = 30, seed: int = 1) -> 
     return spec
 
 
-def ctc(*arguments: str | Path, cwd: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def ctc(
+    *arguments: str | Path, cwd: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs the command line in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "ctc", *map(str, arguments)],
@@ -161,9 +163,7 @@ def ctc(*arguments: str | Path, cwd: Path, environment: dict[str, str] | None = 
 
 def run(spec: Path, *arguments: str, target: str = "kubeflow", code: int = 0) -> list[dict[str, Any]]:
     """`ctc run -o json` on a spec; its decision records. Fails with the output if the exit code is another."""
-    done = ctc(
-        "run", spec, "--target", target, "--python", sys.executable, "-o", "json", *arguments, cwd=spec.parent
-    )
+    done = ctc("run", spec, "--target", target, "--python", sys.executable, "-o", "json", *arguments, cwd=spec.parent)
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     records: list[dict[str, Any]] = json.loads(done.stdout)
     return records

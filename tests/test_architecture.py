@@ -74,7 +74,7 @@ def test_modules_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PACKAGE_FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_only_the_shell_prints_or_exits(path: Path) -> None:
-    """`step.py`, `steps/shim.py` and `kfp_rehearse.py` are programs of their own: they run in containers and children."""
+    """`step.py`, the shim and `kfp_rehearse.py` are programs of their own: they run in containers and children."""
     programs = {("step",), ("steps", "shim"), ("targets", "kfp_rehearse"), ("__main__",)}
     own = module_of(path)
     if own[0] == "cli" or own in programs:
@@ -94,14 +94,29 @@ def test_the_policy_does_no_input_or_output() -> None:
             names = (
                 [alias.name for alias in node.names]
                 if isinstance(node, ast.Import)
-                else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
             )
             assert not {name.split(".")[0] for name in names} & forbidden, f"{path.name}: {names}"
             if isinstance(node, ast.Attribute):
                 assert node.attr not in {"now", "utcnow", "today"}, f"{path.name}:{node.lineno} reads the clock"
 
 
-SDKS = ("kfp", "sagemaker", "boto3", "botocore", "google", "azure", "mlflow", "ibis", "duckdb", "numpy", "pandas", "pyarrow")
+SDKS = (
+    "kfp",
+    "sagemaker",
+    "boto3",
+    "botocore",
+    "google",
+    "azure",
+    "mlflow",
+    "ibis",
+    "duckdb",
+    "numpy",
+    "pandas",
+    "pyarrow",
+)
 
 
 @pytest.mark.parametrize(

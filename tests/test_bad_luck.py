@@ -1,7 +1,7 @@
 """Bad input and bad luck, met as a user meets them: by running `ctc run` and reading what it says.
 
-Every case ends with exit 3 and a sentence that names the cause; the state stays readable, the champion stays, and the next
-run works once the cause is mended.
+Every case ends with exit 3 and a sentence that names the cause; the state stays readable, the champion stays, and the
+next run works once the cause is mended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import project  # noqa: E402
+import project
 
 FIRST, SECOND, THIRD = "2024-02-26T06:00:00Z", "2024-03-04T06:00:00Z", "2024-03-11T06:00:00Z"
 
@@ -46,7 +46,8 @@ def replace(path: Path, old: str, new: str) -> None:
 
 def failing_train(spec: Path) -> None:
     (spec.parent / "train.py").write_text(
-        "import sys\nfor n in range(40): print('line', n)\nprint('the disk of the teacher is full', file=sys.stderr)\nsys.exit(7)\n"
+        "import sys\nfor n in range(40): print('line', n)\n"
+        "print('the disk of the teacher is full', file=sys.stderr)\nsys.exit(7)\n"
     )
 
 
@@ -100,12 +101,13 @@ def test_a_bad_cycle_says_why_and_loses_nothing(case: str, target: str, spec: Pa
     if target == "sagemaker":
         shutil.copytree(project.state(spec, "kubeflow").parent / "kubeflow", project.state(spec, "sagemaker"))
     spoil, words = CASES[case]
-    keep = {name: (spec.parent / name).read_bytes() for name in ("ctc.yaml", "train.py", "predict.py", "data/visits.parquet")}
+    keep = {
+        name: (spec.parent / name).read_bytes()
+        for name in ("ctc.yaml", "train.py", "predict.py", "data/visits.parquet")
+    }
     before = json.loads((project.state(spec, target) / "state.json").read_text())
     spoil(spec)
-    done = project.ctc(
-        "run", spec, "--target", target, "--python", sys.executable, "--at", SECOND, cwd=spec.parent
-    )
+    done = project.ctc("run", spec, "--target", target, "--python", sys.executable, "--at", SECOND, cwd=spec.parent)
 
     assert done.returncode == 3, done.stdout + done.stderr
     for word in words:
@@ -134,7 +136,9 @@ def test_two_runs_on_one_state(spec: Path) -> None:
     command = [sys.executable, "-m", "ctc", "run", str(spec), "--python", sys.executable, "--at", SECOND]
     slow = spec.parent / "train.py"
     slow.write_text("import time; time.sleep(8)\n" + slow.read_text())
-    with subprocess.Popen(command, cwd=spec.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:
+    with subprocess.Popen(
+        command, cwd=spec.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as first:
         lock = project.state(spec) / "run.lock"
         wait_until(lambda: lock.exists() and str(first.pid) in lock.read_text())
         second = project.ctc("run", spec, "--python", sys.executable, "--at", SECOND, cwd=spec.parent)

@@ -18,7 +18,14 @@ from ctc import targets
 from ctc.cli import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*/*.md"), *(ROOT / "targets").rglob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").glob("*/*.md"),
+        *(ROOT / "targets").rglob("*.md"),
+    ]
+)
 PAGES = [page for page in PAGES if ".ctc" not in page.parts]
 BLOCK = re.compile(r"<!-- generated: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
@@ -31,7 +38,9 @@ def support() -> str:
     """Every feature on every target; the reasons are in each target's own page."""
     faces = {name: targets.load(name) for name in targets.NAMES}
     features = sorted({feature for face in faces.values() for feature in face.CAPABILITIES})
-    rows = [(f"`{feature}`", *(str(face.CAPABILITIES[feature].support) for face in faces.values())) for feature in features]
+    rows = [
+        (f"`{feature}`", *(str(face.CAPABILITIES[feature].support) for face in faces.values())) for feature in features
+    ]
     return table(("feature", *faces), rows)
 
 
@@ -100,7 +109,9 @@ def readme_commands() -> list[str]:
 def test_readme_commands_run(command: str, tmp_path: Path) -> None:
     words = [word.replace("pipelines", str(tmp_path / "pipelines")) for word in shlex.split(command, comments=True)[1:]]
     if "--check" in words:
-        subprocess.run([sys.executable, "-m", "ctc", *(word for word in words if word != "--check")], cwd=ROOT, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "ctc", *(word for word in words if word != "--check")], cwd=ROOT, check=True
+        )
     done = subprocess.run([sys.executable, "-m", "ctc", *words], cwd=ROOT, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -110,7 +121,9 @@ def test_the_project_speaks_of_itself_only() -> None:
     """No machine's paths, no package index, in any file that git tracks."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
     # Spelt in parts, so that this file does not find itself.
-    forbidden = re.compile("|".join(["/wo" + "rk/", "/fa" + "rm/", r"\.py" + "env", "pypi" + r"\.org", "pythonhost" + "ed"]))
+    forbidden = re.compile(
+        "|".join(["/wo" + "rk/", "/fa" + "rm/", r"\.py" + "env", "pypi" + r"\.org", "pythonhost" + "ed"])
+    )
     for name in filter(None, listed.split("\0")):
         file = ROOT / name
         if file.is_symlink() or not file.is_file():

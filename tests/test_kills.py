@@ -1,5 +1,5 @@
-"""`kill -9` during `ctc run`, at seeded random moments: a reader that shares no code finds every invariant true, and the
-next run finishes the cycle. `make test` does a dozen, `make soak` three hundred."""
+"""`kill -9` during `ctc run`, at seeded random moments: a reader that shares no code finds every invariant true, and
+the next run finishes the cycle. `make test` does a dozen, `make soak` three hundred."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import project  # noqa: E402
+import project
 
 FIRST, SECOND = "2024-02-26T06:00:00Z", "2024-03-04T06:00:00Z"
 

@@ -21,7 +21,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the sdist and the wheel that was built from it."""
     out = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)], capture_output=True, text=True
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return out
@@ -39,7 +41,8 @@ def test_the_wheel_owns_one_name_and_holds_every_target(built: Path) -> None:
 
 def test_the_sdist_holds_what_the_wheel_is_built_from(built: Path) -> None:
     [sdist] = built.glob("*.tar.gz")
-    names = {name.split("/", 1)[1] for name in tarfile.open(sdist).getnames() if "/" in name}
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
 
     for name in targets.NAMES:
         assert f"targets/{name}/__init__.py" in names
@@ -53,7 +56,15 @@ def test_the_installed_wheel_compiles(built: Path, tmp_path: Path) -> None:
     spec = tmp_path / "minimal.yaml"
     spec.write_bytes((ROOT / "specs" / "minimal.yaml").read_bytes())
     done = subprocess.run(
-        [sys.executable, "-c", "from ctc.cli import main; main()", "compile", str(spec), "--out", str(tmp_path / "out")],
+        [
+            sys.executable,
+            "-c",
+            "from ctc.cli import main; main()",
+            "compile",
+            str(spec),
+            "--out",
+            str(tmp_path / "out"),
+        ],
         cwd=tmp_path,
         env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
         capture_output=True,

@@ -13,8 +13,12 @@ from ctc.diagnostics import CtcError, Severity
 
 @click.command("compile")
 @click.argument("spec", type=click.Path(path_type=Path))
-@click.option("--target", "targets", multiple=True, metavar="T", help="A target; repeat for more. Default: all in the spec.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; each target gets a folder of its own in it.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="T", help="A target; repeat for more. Default: all in the spec."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder to write; each target gets a folder of its own in it."
+)
 @click.option("--env", "environment", metavar="E", help="An environment of the spec.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 4 if what --out holds is not what would be written.")
 @click.option("--stdout", is_flag=True, help="Print the files instead of writing them.")
@@ -79,7 +83,10 @@ def _targets(path: Path, chosen: tuple[str, ...], environment: str | None) -> tu
         return tuple(dict.fromkeys(chosen))
     spec = load_or_exit(path, environment, None)
     if not spec.targets:
-        raise CtcError(f"{path} names no target", "add a `targets:` section, for instance `targets: {kubeflow: {bucket: my-bucket}}`")
+        raise CtcError(
+            f"{path} names no target",
+            "add a `targets:` section, for instance `targets: {kubeflow: {bucket: my-bucket}}`",
+        )
     return tuple(sorted(spec.targets))
 
 
@@ -108,11 +115,11 @@ def _write(compiled: dict[str, dict[str, bytes]], out: Path) -> int:
     for target, wanted in compiled.items():
         write(wanted, out / target)
         click.echo(f"{out / target}: {len(wanted)} files")
-        _summary(target, wanted)
+        _summary(wanted)
     return OK
 
 
-def _summary(target: str, wanted: dict[str, bytes]) -> None:
+def _summary(wanted: dict[str, bytes]) -> None:
     """What of the spec the target does not carry natively, in a line each."""
     import json
 

@@ -22,7 +22,7 @@ class Built:
 
 
 def build(spec: Spec, target: Target) -> Built:
-    """Compiles `spec` for `target`. Nothing is dropped in silence: an unsupported feature is an error with its reason."""
+    """Compiles `spec` for `target`. An unsupported feature is an error with its reason; nothing is dropped."""
     system = lower(spec, target.NAME)
     diagnostics = (*_unsupported(system, target), *target.limits(system))
     if any(item.severity is Severity.ERROR for item in diagnostics):

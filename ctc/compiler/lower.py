@@ -181,7 +181,9 @@ class _Builder:
             parameters=("champion_image",),
         )
 
-    def _users(self, name: str, *, origin: str, runs: Runs = Runs.USER, argv: tuple[str, ...] = (), **fields: Any) -> Step:
+    def _users(
+        self, name: str, *, origin: str, runs: Runs = Runs.USER, argv: tuple[str, ...] = (), **fields: Any
+    ) -> Step:
         training = self.spec.training
         return Step(
             name=name,

@@ -47,8 +47,7 @@ def differences(wanted: Mapping[str, bytes], directory: Path) -> list[str]:
             found.append(f"missing: {path}")
         elif file.read_bytes() != content:
             found.append(f"differs: {path}")
-    for path in sorted(_on_disk(directory) - set(wanted)):
-        found.append(f"not part of the bundle: {path}")
+    found += [f"not part of the bundle: {path}" for path in sorted(_on_disk(directory) - set(wanted))]
     return found
 
 
@@ -115,7 +114,7 @@ def _replace(file: Path, content: bytes) -> None:
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)
-        os.replace(partial, file)
+        partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -38,8 +38,8 @@ _FIELDS = (
 class Cron:
     """A parsed expression. `weekdays` counts from Sunday = 0.
 
-    If both day fields are restricted (neither starts with `*`), a day that matches either is a day of the schedule; else
-    it must match both. That is crontab's rule.
+    If both day fields are restricted (neither starts with `*`), a day that matches either is in the schedule; else it
+    must match both. That is crontab's rule.
     """
 
     text: str
@@ -56,7 +56,7 @@ class Cron:
         words = text.split()
         if len(words) != len(_FIELDS):
             raise ValueError(
-                f"a cron expression has 5 fields (minute hour day-of-month month day-of-week), {text!r} has {len(words)}"
+                f"{text!r} has {len(words)} fields; a cron expression has 5: minute hour day-of-month month day-of-week"
             )
         minutes, hours, days, months, weekdays = (
             _values(word, field) for word, field in zip(words, _FIELDS, strict=True)

@@ -1,7 +1,7 @@
 """The spec as frozen types: what `load` returns once the shape is right.
 
-Durations are `timedelta`, sizes are bytes, shares and percentages are fractions in [0, 1]. Every field mirrors the key of
-the same name in `schemas/ct.v1.schema.json`; a test holds the two together.
+Durations are `timedelta`, sizes are bytes, shares and percentages are fractions in [0, 1]. Every field mirrors the key
+of the same name in `schemas/ct.v1.schema.json`; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class MaxRuns:
 
 @dataclass(frozen=True)
 class Rearm:
-    """After an attempt that promoted nothing: how many new labelled rows, and how long, before a trigger fires again."""
+    """After an attempt that promoted nothing: the new labelled rows, and the time, before a trigger fires again."""
 
     new_rows: int = 0
     backoff: timedelta = timedelta(0)

@@ -62,6 +62,7 @@ class Attempt:
 
     id: str
     instant: datetime
+    spec_digest: str
     triggers: tuple[str, ...]
     labelled_until: datetime
     lease_until: datetime
@@ -71,6 +72,7 @@ class Attempt:
         return {
             "id": self.id,
             "instant": format_instant(self.instant),
+            "spec_digest": self.spec_digest,
             "triggers": list(self.triggers),
             "labelled_until": format_instant(self.labelled_until),
             "lease_until": format_instant(self.lease_until),
@@ -82,6 +84,7 @@ class Attempt:
         return cls(
             id=document["id"],
             instant=parse_instant(document["instant"]),
+            spec_digest=document["spec_digest"],
             triggers=tuple(document["triggers"]),
             labelled_until=parse_instant(document["labelled_until"]),
             lease_until=parse_instant(document["lease_until"]),
@@ -130,10 +133,11 @@ class Watermarks:
 
 @dataclass(frozen=True)
 class State:
-    """`pending` is the outbox: actions (JSON) decided in this very write and not yet known to be applied.
+    """What the controller remembers.
 
-    `revision` grows with every write. `sequence` counts the wake records, so that no two ids are equal. `attempts` holds
-    ended attempts, oldest first, only as far back as `max_runs` and `rearm` look. `manual` holds answered request ids.
+    `pending` is the outbox: actions (JSON) decided in this very write and not yet known to be applied. `revision` grows
+    with every write. `sequence` counts the wake records, so that no two ids are equal. `attempts` holds ended attempts,
+    oldest first, only as far back as `max_runs` and `rearm` look. `manual` holds the ids of answered requests.
     """
 
     champion: Version | None = None

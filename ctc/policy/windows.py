@@ -1,4 +1,4 @@
-"""The windows of an attempt, from the instant of its wake. All intervals are half open `[start, end)`, all instants UTC."""
+"""The windows of an attempt, from the instant of its wake: half open intervals `[start, end)` of UTC instants."""
 
 from __future__ import annotations
 

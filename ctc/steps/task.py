@@ -17,8 +17,8 @@ class StepFailed(Exception):
 class Task:
     """One execution of one of our steps.
 
-    `document` is the static step document, `instant` the instant of the wake (UTC), `attempt` the attempt's id (empty in
-    `wake`). `inputs` and `outputs` are local folders, `uris` the address of each input where it is kept.
+    `document` is the static step document, `instant` the instant of the wake (UTC), `attempt` the attempt's id (empty
+    in `wake`). `inputs` and `outputs` are local folders, `uris` the address of each input where it is kept.
     """
 
     step: str

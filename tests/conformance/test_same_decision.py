@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import project  # noqa: E402
+import project
 
-from ctc import targets  # noqa: E402
+from ctc import targets
 
 INSTANTS = ["2024-02-26T06:00:00Z", "2024-03-04T06:00:00Z", "2024-03-11T06:00:00Z"]
 

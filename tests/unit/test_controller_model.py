@@ -1,0 +1,359 @@
+"""Every reachable world of a small model: two controllers, one training at a time, crashes at every point.
+
+The model is the real `step` and the real wake protocol (read, look at the launch, read the record, write, apply each
+action, clear) against a store, records, launches and an alias. Breadth first; a world is visited once. The invariants are
+those of docs/semantics.md, "State". Time is in ticks of an hour. A wake lives for at most one tick, a run for one tick
+after its start, the lease is two: the slack that the lease of a real spec has, too.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from ctc.policy import controller
+from ctc.policy.actions import Action, Promote, StartTraining, WriteRecord, action_from_json
+from ctc.policy.controller import Evidence, NewRows, Outcome, Policy, applied, projection
+from ctc.policy.records import Identity
+from ctc.policy.state import State
+from ctc.policy.windows import format_instant
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+TICK = timedelta(hours=1)
+LEASE = 2
+IDENTITY = Identity("model", "default", "kubeflow", "sha256:0")
+Step = Callable[[State, Evidence, Policy, datetime, Identity], Outcome]
+
+
+class Run(NamedTuple):
+    key: str
+    attempt: str
+    started: int
+    stage: str  # running, recorded, dead
+
+
+class Wake(NamedTuple):
+    """A controller in the middle of a wake: what it will do next, and what it holds in memory."""
+
+    next: str  # look, record, decide, apply, clear, project
+    now: int
+    state: str
+    token: int
+    launch: str | None = None
+    record: str | None = None
+    left: int = 0
+    again: bool = False
+
+
+class World(NamedTuple):
+    """`starts` is a ghost: every attempt ever started, with its tick."""
+
+    time: int = 0
+    store: str = ""
+    token: int = 0
+    records: tuple[tuple[str, str], ...] = ()
+    runs: tuple[Run, ...] = ()
+    alias: str | None = None
+    wakes: tuple[Wake | None, Wake | None] = (None, None)
+    wakes_left: int = 0
+    starts: tuple[tuple[str, int], ...] = ()
+
+
+class Bounds(NamedTuple):
+    ticks: int
+    wakes: int
+    cooldown: int = 0
+    max_runs: tuple[int, int] | None = None
+    exempt: bool = False
+    controllers: int = 2
+    unknown: bool = False  # the platform may lose sight of a launch
+
+
+class Broken(AssertionError):
+    """An invariant does not hold. The message says which, and how the world came to be."""
+
+
+def instant(tick: int) -> datetime:
+    return START + tick * TICK
+
+
+def load(text: str) -> State:
+    return State.from_json(json.loads(text) if text else None)
+
+
+def dump(state: State) -> str:
+    return json.dumps(state.to_json(), sort_keys=True)
+
+
+def attempt_record(id: str, outcome: str) -> dict[str, Any]:
+    candidate = {"version": f"v-{id}", "attempt": id, "uri": "u", "image": "i", "predict": ["p"], "code": ""}
+    candidate["trained_until"] = format_instant(START)
+    return {"id": id, "outcome": outcome, "candidate": candidate if outcome == "candidate" else None}
+
+
+class Model:
+    def __init__(self, bounds: Bounds, step: Step, *, record_first: bool = False, projects: bool = True) -> None:
+        self.bounds, self.record_first, self.projects = bounds, record_first, projects
+        self.policy = Policy.from_document(
+            {
+                "data": {"label": {"known_after": 0}},
+                "windows": {"known_after": 0, "holdout": 3600, "gap": 0, "window": 3600, "since": None},
+                "triggers": {
+                    "mode": "act",
+                    "triggers": [self._trigger()],
+                    "cooldown": bounds.cooldown * 3600,
+                    "max_runs": None
+                    if bounds.max_runs is None
+                    else {"count": bounds.max_runs[0], "per": bounds.max_runs[1] * 3600},
+                    "rearm": {"new_rows": 0, "backoff": 0},
+                    "lease": LEASE * 3600,
+                },
+            }
+        )
+        self._step = step
+        self.decide = functools.lru_cache(maxsize=None)(self._decide)
+        self.before = functools.lru_cache(maxsize=None)(load)
+
+    def _trigger(self) -> dict[str, Any]:
+        common = {"name": "always", "enabled": True, "exempt": self.bounds.exempt}
+        return {**common, "kind": "new_data", "min_rows": 1, "settle": 0}
+
+    def _decide(self, text: str, launch: Any, record: str | None, id: str, now: int) -> Outcome:
+        found = None if record is None else attempt_record(id, record)
+        evidence = Evidence(None, {"always": NewRows(1)}, found, launch)
+        return self._step(load(text), evidence, self.policy, instant(now), IDENTITY)
+
+    def worlds(self, world: World) -> Iterator[tuple[str, World]]:
+        """Everything that can happen next."""
+        if world.time < self.bounds.ticks:
+            yield "tick", self._tick(world)
+        yield from self._trainings(world)
+        for slot in (0, 1):
+            wake = world.wakes[slot]
+            if wake is not None:
+                if wake.next in ("apply", "clear", "project"):  # before its write, a crash is a wake that never was
+                    yield f"controller {slot} crashes before {wake.next}", put(world, slot, None)
+                yield from ((f"controller {slot}: {name}", after) for name, after in self._advance(world, slot, wake))
+            elif world.wakes_left and slot < self.bounds.controllers and (slot == 0 or world.wakes[0] is not None):
+                begun = world._replace(wakes_left=world.wakes_left - 1)
+                yield f"controller {slot} wakes", put(begun, slot, self._read(world, world.time))
+
+    def _tick(self, world: World) -> World:
+        time = world.time + 1
+        runs = tuple(run._replace(stage="dead") if run.started + 1 <= time else run for run in world.runs)
+        wakes = tuple(None if wake is None or wake.now + 1 < time else wake for wake in world.wakes)
+        return world._replace(time=time, runs=runs, wakes=wakes)  # type: ignore[arg-type]
+
+    def _trainings(self, world: World) -> Iterator[tuple[str, World]]:
+        for index, run in enumerate(world.runs):
+            if run.stage == "running":
+                for outcome in ("candidate", "held"):
+                    recorded = stage(world, index, "recorded")
+                    yield f"{run.key} records {outcome}", put_once(recorded, run.attempt, outcome)
+            if run.stage != "dead":
+                yield f"{run.key} ends", stage(world, index, "dead")
+
+    def _read(self, world: World, now: int) -> Wake:
+        return Wake("record" if self.record_first else "look", now, world.store, world.token)
+
+    def _advance(self, world: World, slot: int, wake: Wake) -> Iterator[tuple[str, World]]:
+        attempt = self.before(wake.state).attempt
+        match wake.next:
+            case "look":
+                for launch in self._statuses(world, attempt):
+                    after = "decide" if self.record_first else "record"
+                    yield f"sees {launch}", put(world, slot, wake._replace(next=after, launch=launch))
+            case "record":
+                found = dict(world.records).get(attempt.id) if attempt else None
+                after = "look" if self.record_first else "decide"
+                yield f"reads record {found}", put(world, slot, wake._replace(next=after, record=found))
+            case "decide":
+                yield self._write(world, slot, wake)
+            case "apply":
+                yield self._apply(world, slot, wake)
+            case "clear":
+                yield self._clear(world, slot, wake)
+            case "project":
+                champion = projection(self.before(wake.state)) if self.projects else None
+                done = put(world, slot, None)
+                yield "projects", done if champion is None else done._replace(alias=champion.version)
+
+    def _statuses(self, world: World, attempt: Any) -> list[str | None]:
+        if attempt is None:
+            return [None]
+        key = f"{attempt.id}-{attempt.launch}"
+        stages = {run.key: run.stage for run in world.runs}
+        if key not in stages:
+            return ["unknown"]
+        seen = "dead" if stages[key] == "dead" else "running"
+        return [seen, "unknown"] if self.bounds.unknown else [seen]
+
+    def _write(self, world: World, slot: int, wake: Wake) -> tuple[str, World]:
+        before = self.before(wake.state)
+        if before.last_wake is not None and instant(wake.now) < before.last_wake:
+            return "is refused: past", put(world, slot, None)
+        id = before.attempt.id if before.attempt else ""
+        outcome = self.decide(wake.state, wake.launch, wake.record, id, wake.now)
+        if world.token != wake.token:
+            return "conflict", put(world, slot, None)
+        if outcome.state != before:
+            check_write(before, outcome.state)
+            started = outcome.state.attempt
+            if started is not None and (before.attempt is None or started.id != before.attempt.id):
+                world = world._replace(starts=(*world.starts, (started.id, wake.now)))
+            world = world._replace(store=dump(outcome.state), token=world.token + 1)
+        held = wake._replace(state=world.store, token=world.token, launch=None, record=None, again=outcome.again)
+        return "writes", put(world, slot, held._replace(next="apply" if outcome.state.pending else "project", left=0))
+
+    def _apply(self, world: World, slot: int, wake: Wake) -> tuple[str, World]:
+        pending = self.before(wake.state).pending
+        action = action_from_json(pending[wake.left])
+        left = wake.left + 1
+        held = wake._replace(left=left, next="apply" if left < len(pending) else "clear")
+        return f"applies {action.key}", put(apply(world, action), slot, held)
+
+    def _clear(self, world: World, slot: int, wake: Wake) -> tuple[str, World]:
+        if world.token != wake.token:
+            return "conflict", put(world, slot, None)
+        state = applied(self.before(wake.state))
+        world = world._replace(store=dump(state), token=world.token + 1)
+        if wake.again:
+            return "clears", put(world, slot, self._read(world, wake.now))
+        done = wake._replace(next="project", state=world.store, token=world.token)
+        return "clears", put(world, slot, done)
+
+    def check(self, world: World) -> None:
+        """The invariants of one world."""
+        state = self.before(world.store)
+        running = [run.key for run in world.runs if run.stage == "running"]
+        assert len(running) <= 1, f"two trainings at once: {running}"
+        records = dict(world.records)
+        if state.champion is not None:
+            assert records.get(state.champion.attempt) == "candidate", "the champion's attempt has another record"
+        for ended in state.attempts:
+            assert records.get(ended.id) == ended.outcome, f"{ended} is recorded as {records.get(ended.id)}"
+        live = state.attempt.id if state.attempt else None
+        for id, _ in world.starts:
+            assert id == live or id in records, f"attempt {id} ended without a record"
+        self._check_limits(world)
+        if world.wakes == (None, None) and not state.pending and world.token:
+            self.check_recovery(world)
+
+    def _check_limits(self, world: World) -> None:
+        ticks = [tick for _, tick in world.starts]
+        if not self.bounds.exempt:
+            for first, second in zip(ticks, ticks[1:], strict=False):
+                assert second - first >= self.bounds.cooldown, f"cooldown: starts at {ticks}"
+        if self.bounds.max_runs is not None:
+            count, per = self.bounds.max_runs
+            for tick in ticks:
+                within = [other for other in ticks if tick - per < other <= tick]
+                assert len(within) <= count, f"max_runs: starts at {ticks}"
+
+    def check_recovery(self, world: World) -> None:
+        """Whatever happened: once leases and runs are over, one undisturbed wake leaves everything in order."""
+        world = self._tick(world._replace(time=world.time + 2 * LEASE))
+        before = self.before(world.store).attempt
+        world = put(world, 0, self._read(world, world.time))
+        for _ in range(40):
+            wake = world.wakes[0]
+            if wake is None:
+                break
+            _, world = next(self._advance(world, 0, wake))
+        assert world.wakes[0] is None, "a wake does not end"
+        state = self.before(world.store)
+        assert not state.pending, "a wake leaves actions behind"
+        assert world.alias == (state.champion.version if state.champion else None), "the alias is not the champion"
+        assert before is None or state.attempt is None or state.attempt.id != before.id, "a dead lease is not freed"
+
+
+def put(world: World, slot: int, wake: Wake | None) -> World:
+    """Two controllers are alike: the worlds in which they have changed places are one world."""
+    wakes = (wake, world.wakes[1]) if slot == 0 else (world.wakes[0], wake)
+    return world._replace(wakes=wakes if _order(wakes[0]) >= _order(wakes[1]) else wakes[::-1])
+
+
+def _order(wake: Wake | None) -> tuple[object, ...]:
+    if wake is None:
+        return ()
+    return tuple("" if value is None else str(value) for value in wake)
+
+
+def stage(world: World, index: int, name: str) -> World:
+    runs = list(world.runs)
+    runs[index] = runs[index]._replace(stage=name)
+    return world._replace(runs=tuple(runs))
+
+
+def put_once(world: World, id: str, outcome: str) -> World:
+    return world if id in dict(world.records) else world._replace(records=(*world.records, (id, outcome)))
+
+
+def apply(world: World, action: Action) -> World:
+    match action:
+        case StartTraining(key, attempt):
+            if any(run.key == key for run in world.runs):
+                return world
+            return world._replace(runs=(*world.runs, Run(key, attempt, world.time, "running")))
+        case Promote(_, version):
+            return world._replace(alias=version)
+        case WriteRecord(_, record):
+            return put_once(world, record["id"], record["outcome"]) if record["kind"] == "attempt" else world
+
+
+def check_write(before: State, after: State) -> None:
+    """The invariants of one write."""
+    assert after.revision == before.revision + 1, "a write does not count itself"
+    assert before.champion is None or after.champion is not None, "there was a champion, now there is none"
+    assert before.last_wake is None or (after.last_wake is not None and after.last_wake >= before.last_wake)
+    old, new = before.watermarks, after.watermarks
+    assert old.new_data is None or (new.new_data is not None and new.new_data >= old.new_data), "a watermark went back"
+    for name, settled in old.schedule.items():
+        assert new.schedule[name] >= settled, "a watermark went back"
+
+
+def explore(model: Model, limit: int = 400_000) -> int:
+    """The number of worlds; Broken, with the shortest history, if one breaks an invariant."""
+    first = World(wakes_left=model.bounds.wakes)
+    came: dict[World, tuple[World, str] | None] = {first: None}
+    queue = deque([first])
+    while queue:
+        world = queue.popleft()
+        try:
+            model.check(world)
+            for name, after in model.worlds(world):
+                if after not in came:
+                    came[after] = (world, name)
+                    queue.append(after)
+        except AssertionError as broken:
+            raise Broken(f"{broken}\n" + "\n".join(history(came, world))) from broken
+        assert len(came) < limit, "the model has outgrown its bounds"
+    return len(came)
+
+
+def history(came: dict[World, tuple[World, str] | None], world: World) -> list[str]:
+    steps: list[str] = []
+    link = came[world]
+    while link is not None:
+        steps.append(link[1])
+        link = came[link[0]]
+    return steps[::-1]
+
+
+CROWDED = Bounds(ticks=1, wakes=3)
+"""Two controllers that meet."""
+LONG = Bounds(ticks=6, wakes=5, cooldown=2, max_runs=(2, 5))
+"""One deployment over time: leases end, limits bite."""
+
+
+@pytest.mark.parametrize("bounds", [CROWDED], ids=["crowded"])
+def test_invariants_hold_in_every_world(bounds: Bounds) -> None:
+    worlds = explore(Model(bounds, controller.step))
+    print(f"{worlds} worlds")
+    assert worlds > 1000
