@@ -59,7 +59,12 @@ class RowsQuestion:
 
 @dataclass(frozen=True)
 class Evidence:
-    """`attempt_record` and `launch` are about the live attempt: its record if there is one, and its launch's status."""
+    """What was found out about one state.
+
+    `attempt_record` and `launch` are about its live attempt: its record if there is one, and the status of its launch.
+    The status must be read before the record: a run writes its record before it ends, so that one seen dead and then
+    without a record is dead without a record. The other way round a run that ends in between would be started again.
+    """
 
     manual: Manual | None = None
     new_rows: Mapping[str, NewRows | NotEvaluable] = field(default_factory=dict)

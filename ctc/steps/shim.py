@@ -152,7 +152,7 @@ def run(arguments: argparse.Namespace, argv: list[str], code_digest: str, places
     cwd = os.path.join(store, code_digest) if store and code_digest else None
     if cwd and not os.path.isdir(cwd):
         raise Failed("%s failed: the stored copy of its code is gone: %s is not a folder" % (step, cwd))
-    folders = dict(places.inputs, **places.outputs)
+    folders = {name: os.path.abspath(path) for side in places[:2] for name, path in side.items()}
     if "predictions" in folders:
         folders["predictions"] = os.path.join(folders["predictions"], PREDICTIONS)
     filled, environment = fill(argv, folders), dict(os.environ)

@@ -1,17 +1,19 @@
 """Every reachable world of a small model: two controllers, one training at a time, crashes at every point.
 
 The model is the real `step` and the real wake protocol (read, look at the launch, read the record, write, apply each
-action, clear) against a store, records, launches and an alias. Breadth first; a world is visited once. The invariants are
-those of docs/semantics.md, "State". Time is in ticks of an hour. A wake lives for at most one tick, a run for one tick
-after its start, the lease is two: the slack that the lease of a real spec has, too.
+action, clear) against a store, records, launches and an alias. Breadth first; a world is visited once. The invariants
+are those of docs/semantics.md, "State". Time is in ticks of an hour. A wake lives for at most one tick, a run for one
+tick after its start, the lease is two: the slack that the lease of a real spec has, too.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -131,9 +133,11 @@ class Model:
 
     def worlds(self, world: World) -> Iterator[tuple[str, World]]:
         """Everything that can happen next."""
-        if world.time < self.bounds.ticks:
+        idle = world.wakes == (None, None)
+        if world.time < self.bounds.ticks and (idle or self.bounds.controllers > 1):
             yield "tick", self._tick(world)
         yield from self._trainings(world)
+        atomic = self.bounds.controllers == 1 and not self.record_first
         for slot in (0, 1):
             wake = world.wakes[slot]
             if wake is not None:
@@ -142,7 +146,9 @@ class Model:
                 yield from ((f"controller {slot}: {name}", after) for name, after in self._advance(world, slot, wake))
             elif world.wakes_left and slot < self.bounds.controllers and (slot == 0 or world.wakes[0] is not None):
                 begun = world._replace(wakes_left=world.wakes_left - 1)
-                yield f"controller {slot} wakes", put(begun, slot, self._read(world, world.time))
+                begun = put(begun, slot, self._read(world, world.time))
+                for seen in self._gather(begun, slot) if atomic else [begun]:
+                    yield f"controller {slot} wakes", seen
 
     def _tick(self, world: World) -> World:
         time = world.time + 1
@@ -198,8 +204,8 @@ class Model:
         before = self.before(wake.state)
         if before.last_wake is not None and instant(wake.now) < before.last_wake:
             return "is refused: past", put(world, slot, None)
-        id = before.attempt.id if before.attempt else ""
-        outcome = self.decide(wake.state, wake.launch, wake.record, id, wake.now)
+        live = before.attempt.id if before.attempt else ""
+        outcome = self.decide(wake.state, wake.launch, wake.record, live, wake.now)
         if world.token != wake.token:
             return "conflict", put(world, slot, None)
         if outcome.state != before:
@@ -209,10 +215,22 @@ class Model:
                 world = world._replace(starts=(*world.starts, (started.id, wake.now)))
             world = world._replace(store=dump(outcome.state), token=world.token + 1)
         held = wake._replace(state=world.store, token=world.token, launch=None, record=None, again=outcome.again)
-        return "writes", put(world, slot, held._replace(next="apply" if outcome.state.pending else "project", left=0))
+        after = "project"
+        if outcome.state.pending:
+            after = "clear" if all(map(_is_wake_record, outcome.state.pending)) else "apply"
+        return "writes", put(world, slot, held._replace(next=after, left=0))
+
+    def _gather(self, world: World, slot: int) -> Iterator[World]:
+        """All that is seen before the write, in one go: where nobody else is awake, nothing can come between."""
+        wake = world.wakes[slot]
+        if wake is None or wake.next == "decide":
+            yield world
+            return
+        for _, after in self._advance(world, slot, wake):
+            yield from self._gather(after, slot)
 
     def _apply(self, world: World, slot: int, wake: Wake) -> tuple[str, World]:
-        pending = self.before(wake.state).pending
+        pending = [action for action in self.before(wake.state).pending if not _is_wake_record(action)]
         action = action_from_json(pending[wake.left])
         left = wake.left + 1
         held = wake._replace(left=left, next="apply" if left < len(pending) else "clear")
@@ -239,8 +257,8 @@ class Model:
         for ended in state.attempts:
             assert records.get(ended.id) == ended.outcome, f"{ended} is recorded as {records.get(ended.id)}"
         live = state.attempt.id if state.attempt else None
-        for id, _ in world.starts:
-            assert id == live or id in records, f"attempt {id} ended without a record"
+        for started, _ in world.starts:
+            assert started == live or started in records, f"attempt {started} ended without a record"
         self._check_limits(world)
         if world.wakes == (None, None) and not state.pending and world.token:
             self.check_recovery(world)
@@ -248,7 +266,7 @@ class Model:
     def _check_limits(self, world: World) -> None:
         ticks = [tick for _, tick in world.starts]
         if not self.bounds.exempt:
-            for first, second in zip(ticks, ticks[1:], strict=False):
+            for first, second in itertools.pairwise(ticks):
                 assert second - first >= self.bounds.cooldown, f"cooldown: starts at {ticks}"
         if self.bounds.max_runs is not None:
             count, per = self.bounds.max_runs
@@ -291,6 +309,11 @@ def stage(world: World, index: int, name: str) -> World:
     return world._replace(runs=tuple(runs))
 
 
+def _is_wake_record(action: Mapping[str, Any]) -> bool:
+    """Nothing reads it, so writing it is not a step of its own here."""
+    return action["action"] == "write_record" and action["record"]["kind"] == "wake"
+
+
 def put_once(world: World, id: str, outcome: str) -> World:
     return world if id in dict(world.records) else world._replace(records=(*world.records, (id, outcome)))
 
@@ -304,7 +327,7 @@ def apply(world: World, action: Action) -> World:
         case Promote(_, version):
             return world._replace(alias=version)
         case WriteRecord(_, record):
-            return put_once(world, record["id"], record["outcome"]) if record["kind"] == "attempt" else world
+            return put_once(world, record["id"], record["outcome"])
 
 
 def check_write(before: State, after: State) -> None:
@@ -346,14 +369,74 @@ def history(came: dict[World, tuple[World, str] | None], world: World) -> list[s
     return steps[::-1]
 
 
-CROWDED = Bounds(ticks=1, wakes=3)
+CROWDED = Bounds(ticks=2, wakes=2, unknown=True)
 """Two controllers that meet."""
-LONG = Bounds(ticks=6, wakes=5, cooldown=2, max_runs=(2, 5))
-"""One deployment over time: leases end, limits bite."""
+LIMITED = Bounds(ticks=3, wakes=3, controllers=1, cooldown=2, max_runs=(1, 3))
+"""One deployment over time: limits bite, leases end."""
+EXEMPT = Bounds(ticks=2, wakes=3, controllers=1, unknown=True, max_runs=(2, 3), exempt=True)
+CROWDED_LONG = Bounds(ticks=1, wakes=3)
+ALONE_LONG = Bounds(ticks=4, wakes=3, controllers=1, unknown=True)
+
+WORLDS = [
+    pytest.param(CROWDED, id="crowded"),
+    pytest.param(LIMITED, id="limited"),
+    pytest.param(EXEMPT, id="exempt"),
+    pytest.param(CROWDED_LONG, id="crowded-long", marks=pytest.mark.soak),
+    pytest.param(ALONE_LONG, id="alone-long", marks=pytest.mark.soak),
+]
 
 
-@pytest.mark.parametrize("bounds", [CROWDED], ids=["crowded"])
+@pytest.mark.parametrize("bounds", WORLDS)
 def test_invariants_hold_in_every_world(bounds: Bounds) -> None:
     worlds = explore(Model(bounds, controller.step))
     print(f"{worlds} worlds")
     assert worlds > 1000
+
+
+def _no_suppression(*arguments: Any) -> None:
+    return None
+
+
+def _owed_under_the_old_lease(state: State, policy: Policy, now: datetime) -> Outcome:
+    return Outcome(state, tuple(map(action_from_json, state.pending)), again=True)
+
+
+def _promote_into_nothing(state: State, policy: Policy) -> tuple[State, tuple[Action, ...]]:
+    first = state.champion is None and state.candidate is not None
+    return replace(state, champion=state.candidate if first else None, candidate=None), ()
+
+
+def _dead_is_forgotten(state: State, evidence: Evidence, policy: Policy, now: datetime) -> State:
+    return replace(state, attempt=None) if evidence.launch == "dead" else state
+
+
+BROKEN = [
+    pytest.param("suppression._overlap", _no_suppression, CROWDED, "two trainings|without a record", id="overlap"),
+    pytest.param("suppression._cooldown", _no_suppression, LIMITED._replace(max_runs=None), "cooldown", id="cooldown"),
+    pytest.param("suppression._max_runs", _no_suppression, LIMITED, "max_runs", id="max_runs"),
+    pytest.param("controller._owed", _owed_under_the_old_lease, CROWDED, "two trainings", id="lease"),
+    pytest.param("controller._end", _dead_is_forgotten, CROWDED, "without a record", id="record"),
+    pytest.param("controller._promote", _promote_into_nothing, EXEMPT, "there was a champion", id="champion"),
+]
+
+
+@pytest.mark.parametrize(("place", "broken", "bounds", "message"), BROKEN)
+def test_the_model_finds_a_broken_controller(
+    place: str, broken: Any, bounds: Bounds, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"ctc.policy.{place}", broken)
+    with pytest.raises(Broken, match=message):
+        explore(Model(bounds, controller.step))
+
+
+def test_the_launch_must_be_looked_at_before_the_record() -> None:
+    """The other way round, a run that ends in between looks dead without a record, and is started again."""
+    with pytest.raises(Broken, match="two trainings"):
+        explore(Model(EXEMPT._replace(unknown=False, max_runs=None), controller.step, record_first=True))
+
+
+@pytest.mark.soak
+def test_the_alias_must_be_projected_by_every_wake() -> None:
+    """Else a slow controller's old promotion stays in place for good."""
+    with pytest.raises(Broken, match="alias"):
+        explore(Model(CROWDED_LONG, controller.step, projects=False))

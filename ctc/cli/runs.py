@@ -1,0 +1,138 @@
+"""`ctc runs`."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ctc.cli.common import OK, load_or_exit
+from ctc.diagnostics import CtcError
+
+if TYPE_CHECKING:
+    from ctc.language.spec import Spec
+    from ctc.run.records import Cycle, Record, Records
+
+
+@click.command("runs")
+@click.argument("words", nargs=-1, metavar="[show ID] [SPEC]")
+@click.option("--target", metavar="T", help="Whose runs. Default: the spec's first that has any.")
+@click.option("--env", "environment", metavar="E", help="An environment of the spec.")
+@click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Replaces .ctc beside the spec.")
+@click.option("-o", "--output", type=click.Choice(["human", "json"]), default="human", help="What goes to stdout.")
+def runs(words: tuple[str, ...], target: str | None, environment: str | None, state: Path | None, output: str) -> int:
+    """List the records of past runs of SPEC (default: ctc.yaml), newest last, or show one of them.
+
+    Each line is a cycle: an attempt to train, or a wake whose run the policy held back. ID is what the list shows, or
+    as much of its beginning as tells it from the others.
+
+    \b
+    Examples:
+      ctc runs
+      ctc runs models/ctc.yaml --env prod
+      ctc runs show 20130310T06
+      ctc runs show 20130310T060000Z-1f0e9d8c models/ctc.yaml -o json
+    """
+    from ctc.run.records import read_records
+
+    wanted, path = _words(words)
+    spec, folder = _state(path, environment, target, state)
+    records = read_records(folder)
+    for name in records.unreadable:
+        click.echo(f"warning: {folder / 'records' / name} is no record: it is left out", err=True)
+    if wanted is None:
+        _list(spec, folder, records, output)
+    else:
+        _show(spec, records, wanted, output)
+    return OK
+
+
+def _words(words: tuple[str, ...]) -> tuple[str | None, Path]:
+    """The ID to show, None for the list, and the spec."""
+    match words:
+        case ():
+            return None, Path("ctc.yaml")
+        case ("show",):
+            raise click.UsageError("show what? ctc runs show ID [SPEC]; the IDs are listed by: ctc runs")
+        case ("show", wanted):
+            return wanted, Path("ctc.yaml")
+        case ("show", wanted, spec):
+            return wanted, Path(spec)
+        case (spec,):
+            return None, Path(spec)
+    raise click.UsageError("write `ctc runs [SPEC]` or `ctc runs show ID [SPEC]`")
+
+
+def _state(path: Path, environment: str | None, target: str | None, state: Path | None) -> tuple[Spec, Path]:
+    """The spec and the state folder of the target asked for, else of the first target that has one."""
+    from ctc import targets
+    from ctc.cli.run import choose_target
+    from ctc.run.records import state_folder
+
+    name = choose_target(path, environment, target)
+    spec = load_or_exit(path, environment, name)
+    names = [name] if target is not None else [name, *(other for other in targets.NAMES if other != name)]
+    folders = [state_folder(path.absolute().parent, spec, other, state) for other in names]
+    return spec, next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _list(spec: Spec, folder: Path, records: Records, output: str) -> None:
+    from ctc.run.records import cycles, focus
+    from ctc.run.text import COLUMNS, RIGHT, summary, table
+
+    if output == "json":
+        _print_json([dict(record) for record in records.items])
+        return
+    found = cycles(records.items)
+    if not found:
+        click.echo(f"no runs in {folder}", err=True)
+        return
+    main = focus(spec)
+    lines = [(cycle.id, *line) for cycle, line in zip(found, summary(found, main), strict=True)]
+    click.echo(table(("id", *COLUMNS), lines, RIGHT))
+    click.echo(f"champion and contender are {main.metric}; instants are UTC; more of one: ctc runs show ID", err=True)
+
+
+def _show(spec: Spec, records: Records, wanted: str, output: str) -> None:
+    from ctc.run.records import Cycle, cycles, focus
+    from ctc.run.text import details
+
+    record = _find(records, wanted)
+    if output == "json":
+        _print_json(dict(record))
+        return
+    found = [cycle for cycle in cycles(records.items) if _holds(cycle, record)]
+    click.echo(details(found[0] if found else Cycle(str(record["instant"]), record, None), focus(spec)))
+
+
+def _holds(cycle: Cycle, record: Record) -> bool:
+    return cycle.attempt is record or (cycle.attempt is None and cycle.wake is record)
+
+
+def _find(records: Records, wanted: str) -> Record:
+    """The record whose id is, or alone begins with, `wanted`; an attempt before the wakes of its instant."""
+    named = [record for record in records.items if str(record["id"]).startswith(wanted)]
+    exact = [record for record in named if record["id"] == wanted]
+    attempts = [record for record in named if record["kind"] == "attempt"]
+    for candidates in (exact, named, attempts):
+        if len(candidates) == 1:
+            return candidates[0]
+    ids = [str(record["id"]) for record in records.items]
+    if named:
+        raise CtcError(
+            f"{len(named)} records begin with `{wanted}`: {', '.join(r['id'] for r in named[:5])}", "write more of it"
+        )
+    near = difflib.get_close_matches(wanted, ids, n=3, cutoff=0.5) or ids[-3:]
+    raise CtcError(
+        f"there is no record `{wanted}`",
+        f"did you mean {', '.join(near)}?" if near else "there are no records yet: ctc run makes them",
+    )
+
+
+def _print_json(value: dict[str, object] | list[dict[str, object]]) -> None:
+    from ctc.compiler.bundle import as_json
+
+    sys.stdout.write(as_json(value).decode())

@@ -1,0 +1,120 @@
+"""The local registry: MLflow on a SQLite file, without a server, without network."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ctc.steps.task import StepFailed
+
+KEY = "ctc.key"
+"""Tag of a version: the key under which it was registered, once."""
+
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
+
+
+class MlflowRegistry:
+    """Model versions with their runs in one SQLite file. Loads MLflow only when something has to be written."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+
+    def register(self, model: str, *, key: str, uri: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> str:
+        with _quiet():
+            return self._register(self._client(), model, key, uri, tags, metrics)
+
+    def _register(
+        self, client: Any, model: str, key: str, uri: str, tags: Mapping[str, str], metrics: Mapping[str, float]
+    ) -> str:
+        for version in client.search_model_versions(f"name = '{model}'"):
+            if version.tags.get(KEY) == key:
+                return str(version.version)
+        if not client.search_registered_models(f"name = '{model}'"):
+            client.create_registered_model(model)
+        run_id = _log_run(client, model, key, self._database.with_name("mlruns").as_uri(), tags, metrics)
+        version = client.create_model_version(model, uri, run_id=run_id, tags={**tags, KEY: key})
+        return str(version.version)
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        if self._alias(model, alias) != version:
+            with _quiet():
+                self._client().set_registered_model_alias(model, alias, version)
+
+    def _alias(self, model: str, alias: str) -> str | None:
+        """Where the alias points, read without loading MLflow: every wake asks, and the answer is seldom news."""
+        query = "select version from registered_model_aliases where name = ? and alias = ?"
+        # A file that is not there, or tables of another MLflow, only mean that MLflow itself has to be asked.
+        with contextlib.suppress(sqlite3.Error):
+            connection = sqlite3.connect(f"{self._database.as_uri()}?mode=ro", uri=True)
+            with contextlib.closing(connection):
+                row = connection.execute(query, (model, alias)).fetchone()
+                return None if row is None else str(row[0])
+        return None
+
+    def _client(self) -> Any:
+        try:
+            from mlflow import MlflowClient
+        except ImportError as error:
+            raise StepFailed(
+                f"the local registry needs MLflow, and it cannot be loaded ({error}): "
+                "pip install 'ctc-compiler[runtime]'"
+            ) from error
+        self._database.parent.mkdir(parents=True, exist_ok=True)
+        if not self._database.exists():
+            self._create(MlflowClient)
+        address = f"sqlite:///{self._database}"
+        return MlflowClient(tracking_uri=address, registry_uri=address)
+
+    def _create(self, client_of: Any) -> None:
+        """Makes the tables in a file of another name first: killed in the middle it would have no version."""
+        temporary = self._database.with_name(f".{self._database.name}.{secrets.token_hex(8)}.tmp")
+        address = f"sqlite:///{temporary}"
+        try:
+            client = client_of(tracking_uri=address, registry_uri=address)
+            client.search_registered_models(max_results=1)
+            client.search_experiments(max_results=1)
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, self._database)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow tells of its migrations, its libraries of each other's deprecations: nothing that a user can act on."""
+    os.environ.update(_QUIET)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _log_run(
+    client: Any, model: str, key: str, artifacts: str, tags: Mapping[str, str], metrics: Mapping[str, float]
+) -> str:
+    """One finished MLflow run an attempt, with its metrics and its provenance as parameters."""
+    found = client.get_experiment_by_name(model)
+    experiment = found.experiment_id if found is not None else client.create_experiment(model, artifacts)
+    runs = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", max_results=1)
+    run = runs[0] if runs else client.create_run(experiment, run_name=key, tags={**tags, KEY: key})
+    run_id = str(run.info.run_id)
+    if run.info.status != "FINISHED":
+        for metric, number in sorted(metrics.items()):
+            client.log_metric(run_id, metric, number)
+        for name, value in sorted(tags.items()):
+            client.log_param(run_id, name, value)
+        client.set_terminated(run_id)
+    return run_id

@@ -1,0 +1,125 @@
+"""The step `record`, always the last: what became of the attempt, from what its steps left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ctc import __version__
+from ctc.policy.records import record_key
+from ctc.policy.windows import format_instant
+from ctc.steps import results
+from ctc.steps.ports import Services
+from ctc.steps.task import Result, Task
+
+VERSION = 1
+
+_USERS = ("train", "predict-contender", "predict-champion")
+
+
+@dataclass(frozen=True)
+class _End:
+    """How the attempt ended. `error` is the failed step's message, empty unless it failed."""
+
+    outcome: str
+    reason: str
+    error: str = ""
+
+
+def run(task: Task, services: Services) -> Result:
+    """Writes the attempt's record, unless one is there: a wake that gave the attempt up has the last word."""
+    found = results.load(services.objects, task.attempt)
+    statuses = _statuses(os.environ.get("CTC_STATUS_DIR", ""))
+    end = _end(found, statuses)
+    request = results.request(services.objects, task.attempt)
+    document = _record(task, request, found, statuses, end)
+    written = services.objects.put_once(record_key(task.attempt), document)
+    reason = f"{end.outcome}: {end.reason}" if written else "the attempt already has a record, and it stands"
+    return Result("ok", reason=reason, numbers={"outcome": end.outcome, "written": written})
+
+
+def _statuses(folder: str) -> dict[str, Mapping[str, Any]]:
+    """What the shim said of the user's steps, where it runs on this machine; elsewhere nothing."""
+    paths = {step: Path(folder, f"{step}.json") for step in _USERS if folder}
+    return {step: json.loads(path.read_text(encoding="utf-8")) for step, path in paths.items() if path.is_file()}
+
+
+def _end(found: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, Mapping[str, Any]]) -> _End:
+    for step in results.STEPS:
+        said = found.get(step) or statuses.get(step)
+        if said is not None and said["status"] == "failed":
+            error = said["reason"] if step in found else said["error"]
+            return _End("failed", f"{step} failed", error)
+    for result in found.values():
+        if result["status"] == "stop":
+            return _End("stopped", result["reason"])
+    decided = found.get("decide")
+    if decided is not None and not decided["flags"]["promote"]:
+        return _End("held", decided["reason"])
+    if decided is not None and "register" in found:
+        return _End("candidate", decided["reason"])
+    silent = _silent(found, statuses)
+    return _End(
+        "failed",
+        f"no result of {silent[0]}",
+        f"{' or '.join(silent)} ended without a result: the process was ended from outside, or its image could not be "
+        "started; look into the platform's log of the step",
+    )
+
+
+def _silent(found: Mapping[str, Any], statuses: Mapping[str, Any]) -> list[str]:
+    """The steps of which one died in silence: those after the last one heard, up to the next that would speak."""
+    heard = [index for index, step in enumerate(results.STEPS) if step in found or step in statuses]
+    rest = results.STEPS[max(heard, default=-1) + 1 :] or results.STEPS[-1:]
+    speaking = next((index for index, step in enumerate(rest) if statuses or step not in _USERS), len(rest) - 1)
+    return list(rest[: speaking + 1])
+
+
+def _record(
+    task: Task,
+    request: Mapping[str, Any],
+    found: Mapping[str, Mapping[str, Any]],
+    statuses: Mapping[str, Mapping[str, Any]],
+    end: _End,
+) -> dict[str, Any]:
+    numbers = {step: found[step]["numbers"] if step in found else {} for step in results.OURS}
+    champion = request.get("champion")
+    document = task.document
+    return {
+        "version": VERSION,
+        "kind": "attempt",
+        "id": task.attempt,
+        "name": document["name"],
+        "environment": document["environment"],
+        "target": document["target"],
+        "instant": format_instant(task.instant),
+        "spec_digest": document["spec_digest"],
+        "triggers": list(request.get("triggers", [])),
+        "outcome": end.outcome,
+        "reason": end.reason,
+        "windows": numbers["snapshot"].get("windows", {}),
+        "data": numbers["snapshot"].get("data", {}),
+        "checks": numbers["validate"].get("checks", []),
+        "evaluation": numbers["evaluate"],
+        "decision": numbers["decide"],
+        "candidate": numbers["register"] if end.outcome == "candidate" else None,
+        "champion": None if champion is None else champion["version"],
+        "steps": {step: {"status": status} for step, status in _step_statuses(found, statuses).items()},
+        "error": end.error,
+        "versions": {"ctc": __version__},
+    }
+
+
+def _step_statuses(found: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Every step's status. One that left no trace went well if a later one has a result, else it did not end."""
+    answers: dict[str, str] = {}
+    later = False
+    for step in reversed(results.STEPS):
+        said = found.get(step) or statuses.get(step)
+        answers[step] = said["status"] if said is not None else ("ok" if later else "not_run")
+        later = later or step in found
+    return {step: answers[step] for step in results.STEPS}

@@ -1,0 +1,202 @@
+"""The step `wake`: reads the state, gathers what the triggers need, lets the controller decide, applies the answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ctc.compiler.lower import ABSENT
+from ctc.diagnostics import CtcError
+from ctc.policy.actions import Action, Promote, StartTraining, WriteRecord
+from ctc.policy.controller import (
+    Evidence,
+    Identity,
+    Manual,
+    NewRows,
+    NotEvaluable,
+    Outcome,
+    PastInstant,
+    Policy,
+    RowsQuestion,
+    applied,
+    projection,
+    questions,
+    step,
+)
+from ctc.policy.records import record_key
+from ctc.policy.state import State, Version
+from ctc.steps import results
+from ctc.steps.ports import Conflict, Services
+from ctc.steps.task import Result, StepFailed, Task
+
+_TRIES = 5
+"""How often the state may change under a wake before it gives up; whoever changed it has done the work meanwhile."""
+
+_ROUNDS = 10
+"""A round that had to write something first asks for another; two follow at most, the rest is a safeguard."""
+
+
+@dataclass
+class _Applied:
+    """What this wake did, for its answer."""
+
+    launched: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+
+
+def run(task: Task, services: Services) -> Result:
+    """One wake. PastInstant if its instant is before the last wake's, unless that one came while this one worked."""
+    waking = _Waking(task, services)
+    conflicts = rounds = 0
+    while rounds < _ROUNDS:
+        try:
+            outcome = waking.round()
+        except Conflict as conflict:
+            conflicts += 1
+            if conflicts == _TRIES:
+                raise StepFailed(
+                    f"{conflict}, {_TRIES} times in a row: other wakes are at work; wake again"
+                ) from conflict
+            continue
+        except PastInstant:
+            if conflicts == 0:
+                raise
+            return Result("ok", reason="another wake, at a later instant, came first", numbers=waking.numbers(None))
+        rounds += 1
+        if not outcome.again:
+            waking.project(outcome.state)
+            return Result("ok", reason=_summary(outcome, waking.done), numbers=waking.numbers(outcome))
+    raise StepFailed("the controller came to no end: this is a bug of ctc, keep the state document and report it")
+
+
+class _Waking:
+    def __init__(self, task: Task, services: Services) -> None:
+        self._task = task
+        self._services = services
+        self._policy = Policy.from_document(task.policy)
+        document = task.document
+        self._identity = Identity(
+            document["name"], document["environment"], document["target"], document["spec_digest"]
+        )
+        self._manual = _manual(task)
+        self.done = _Applied()
+
+    def round(self) -> Outcome:
+        """Reads, decides, writes, applies, and notes that it is applied. Conflict: nothing of this round counts."""
+        held = self._services.state.read()
+        state = State.from_json(held.document)
+        now = self._task.instant
+        outcome = step(state, self._evidence(state, now), self._policy, now, self._identity)
+        token = held.token
+        if outcome.state != state:
+            token = self._services.state.compare_and_set(token, outcome.state.to_json())
+        for action in outcome.actions:
+            self._apply(action, outcome.state)
+        if outcome.state.pending:
+            self._services.state.compare_and_set(token, applied(outcome.state).to_json())
+        return outcome
+
+    def project(self, state: State) -> None:
+        """Repairs an alias that a slower wake left behind."""
+        promote = projection(state)
+        if promote is not None:
+            self._apply(promote, state)
+
+    def numbers(self, outcome: Outcome | None) -> dict[str, Any]:
+        state = State() if outcome is None else outcome.state
+        return {
+            "record": None if outcome is None else outcome.record,
+            "records": self.done.records,
+            "triggers": [] if outcome is None else [answer.to_json() for answer in outcome.answers],
+            "launched": self.done.launched,
+            "attempt": None if state.attempt is None else state.attempt.id,
+            "champion": None if state.champion is None else state.champion.version,
+        }
+
+    def _evidence(self, state: State, now: datetime) -> Evidence:
+        new_rows = _count(self._task, questions(state, self._policy, now), now)
+        attempt = state.attempt
+        if attempt is None:
+            return Evidence(manual=self._manual, new_rows=new_rows)
+        record = self._services.objects.get(record_key(attempt.id))
+        launch = None if record is not None else self._services.launcher.status(f"{attempt.id}-{attempt.launch}")
+        return Evidence(self._manual, new_rows, record, launch)
+
+    def _apply(self, action: Action, state: State) -> None:
+        match action:
+            case StartTraining():
+                self._start(action)
+            case Promote():
+                self._promote(action, state)
+            case WriteRecord():
+                if self._services.objects.put_once(action.key, action.record):
+                    self.done.records.append(action.key)
+
+    def _start(self, action: StartTraining) -> None:
+        objects = self._services.objects
+        objects.put(results.request_key(action.attempt), action.request)
+        champion: Mapping[str, Any] | None = action.request["champion"]
+        if champion is None:
+            objects.put_once(f"{ABSENT}/{ABSENT}.json", {"version": 1, "reason": "there is no champion yet"})
+        self._services.launcher.launch(
+            action.key,
+            {
+                "instant": action.request["instant"],
+                "attempt": action.attempt,
+                "request": objects.uri(results.request_folder(action.attempt)),
+                "champion_model": objects.uri(ABSENT) if champion is None else champion["uri"],
+                "champion_image": self._task.policy["training"]["image"] if champion is None else champion["image"],
+            },
+        )
+        self.done.launched.append(action.key)
+
+    def _promote(self, action: Promote, state: State) -> None:
+        document = self._task.document
+        model = deployed_name(document)
+        self._services.registry.set_alias(model, "champion", action.version)
+        previous: Version | None = state.previous
+        if previous is not None and state.champion is not None and state.champion.version == action.version:
+            self._services.registry.set_alias(model, "previous", previous.version)
+
+
+def deployed_name(document: Mapping[str, Any]) -> str:
+    """The registered model's name, as `Spec.deployed_name` has it; the wake's document has no section that says so."""
+    name, environment = str(document["name"]), str(document["environment"])
+    return name if environment == "default" else f"{name}-{environment}"
+
+
+def _manual(task: Task) -> Manual | None:
+    text = task.parameters.get("manual", "")
+    if not text:
+        return None
+    try:
+        asked = json.loads(text)
+        who, why = str(asked["who"]), str(asked["why"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StepFailed(f'the parameter `manual` is {text!r}; write {{"who": "name", "why": "reason"}}') from error
+    given = asked.get("id")
+    return Manual.at(task.instant, who, why) if given is None else Manual(str(given), who, why)
+
+
+def _count(task: Task, asked: tuple[RowsQuestion, ...], now: datetime) -> dict[str, NewRows | NotEvaluable]:
+    """The answer to each question; a source that cannot be read is an answer too, and no reason to die."""
+    if not asked:
+        return {}
+    # The data engine takes longer to load than the rest of a wake, and most wakes ask nothing of it.
+    from ctc.steps import new_data
+
+    try:
+        return dict(new_data.count(task.policy["data"], asked, now))
+    except (CtcError, StepFailed, OSError) as error:
+        return {question.name: NotEvaluable(str(error)) for question in asked}
+
+
+def _summary(outcome: Outcome, done: _Applied) -> str:
+    said = [f"{answer.name} {answer.answer.replace('_', ' ')}" for answer in outcome.answers]
+    if outcome.suppressed is not None:
+        said.append(f"suppressed by {outcome.suppressed.by}: {outcome.suppressed.reason}")
+    said += [f"launched {key}" for key in done.launched]
+    return ", ".join(said) or "nothing to do"

@@ -1,0 +1,383 @@
+"""Runs a PipelineSpec file by Kubeflow's own local runner, in a child, and checks that it ran what the file says.
+
+The runner is taken as it is. Around it: its own log is silenced, the steps' output streams through unchanged, and what
+it started is observed, because it skips a branch without a word when it cannot find the operand of a condition.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ctc.compiler.target import Execution, Machine
+from ctc.diagnostics import CtcError
+from ctc.steps.shim import die_with_parent
+from ctc.targets.kfp_check import COMPLETED, CONDITION, check
+
+LAST_LINES, TAIL_BYTES = 20, 32768
+_BOOT = "import sys; sys.path.append(sys.argv[1]); from ctc.targets import kfp_rehearse; sys.exit(kfp_rehearse.main())"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The PipelineSpec in `file`. Raises `CtcError` if it is not one, or if one of its references leads nowhere."""
+    try:
+        spec = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except OSError as error:
+        raise CtcError(f"cannot read {file}: {error.strerror}", "compile the spec again") from error
+    except yaml.YAMLError as error:
+        raise CtcError(f"{file} is not YAML: {' '.join(str(error).split())}", "compile the spec again") from error
+    problems = check(spec) if isinstance(spec, dict) else ["the document has not the shape of a PipelineSpec"]
+    if problems:
+        raise CtcError(
+            f"{file} cannot be run:\n" + "\n".join(f"  {problem}" for problem in problems),
+            "compile the spec again, or mend the edit",
+        )
+    return dict(spec)
+
+
+def execute(file: Path, parameters: Mapping[str, str], machine: Machine) -> Execution:
+    """Runs the pipeline in `file`, with `parameters` by name; those below a mount's URI become local paths.
+
+    Artifacts go to `attempts/<attempt>/artifacts-<n>` below the mount of the pipeline's root, those of a pipeline
+    without an attempt to the machine's scratch. The steps' output goes to this process's stderr. Raises `CtcError` if
+    nothing could be started.
+    """
+    if importlib.util.find_spec("kfp") is None:
+        raise CtcError("running a Kubeflow pipeline on this machine needs kfp", "pip install 'ctc-compiler[kubeflow]'")
+    spec = read(file)
+    arguments = _arguments(spec, parameters, machine.mounts)
+    machine.scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="kfp-", dir=machine.scratch))
+    order = {
+        "parent": os.getpid(),
+        "file": str(file.resolve()),
+        "arguments": arguments,
+        "pipeline_root": str(_pipeline_root(spec, arguments, machine, folder)),
+        "workspace_root": str(folder / "workspace"),
+        "events": str(folder / "events.jsonl"),
+    }
+    (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
+    code = _run_child(folder / "order.json", machine)
+    trace = _trace(folder / "events.jsonl")
+    error = _judge(spec, trace, code)
+    return Execution(ok=not error, steps=tuple(trace.started), error=error)
+
+
+def _arguments(
+    spec: Mapping[str, Any], parameters: Mapping[str, str], mounts: Mapping[str, Path]
+) -> dict[str, str]:
+    declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    unknown = sorted(parameters.keys() - declared.keys())
+    defaults = {name: item["defaultValue"] for name, item in declared.items() if "defaultValue" in item}
+    given = {**defaults, **parameters}
+    missing = sorted(declared.keys() - given.keys())
+    if unknown or missing:
+        what = f"has no parameter {', '.join(unknown)}" if unknown else f"needs the parameter {', '.join(missing)}"
+        raise CtcError(f"the pipeline {spec['pipelineInfo']['name']} {what}", "compile the spec again")
+    return {name: _local(value, mounts) for name, value in given.items()}
+
+
+def _local(value: str, mounts: Mapping[str, Path]) -> str:
+    """The path for which a URI below a mount stands, the longest mount first; any other value as it is."""
+    for prefix in sorted(mounts, key=len, reverse=True):
+        base = prefix.rstrip("/")
+        if value == base or value.startswith(f"{base}/"):
+            return str(mounts[prefix].absolute() / value[len(base) :].strip("/"))
+    return value
+
+
+def _pipeline_root(spec: Mapping[str, Any], arguments: Mapping[str, str], machine: Machine, scratch: Path) -> Path:
+    attempt = arguments.get("attempt")
+    if not attempt:
+        return scratch / "artifacts"
+    uri = str(spec.get("defaultPipelineRoot", ""))
+    local = _local(uri, machine.mounts)
+    if local == uri:
+        raise CtcError(f"nothing on this machine stands for {uri or 'the root of the pipeline'}")
+    base = Path(local).parent / "attempts" / attempt
+    for number in range(1, sys.maxsize):
+        folder = base / f"artifacts-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("the loop returns")
+
+
+def _run_child(order: Path, machine: Machine) -> int:
+    # Not resolved: in a checkout ctc/targets is a symlink out of the package.
+    root = Path(__file__).absolute().parents[2]
+    # -P: a file of the user's in the working folder must not stand in for a module.
+    command = [sys.executable, "-P", "-W", "ignore", "-c", _BOOT, str(root), str(order)]
+    environment = {**machine.environment, "CTC_DIE_WITH_PARENT": "1"}
+    return subprocess.run(
+        command,
+        cwd=machine.working,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+
+
+@dataclass
+class _Trace:
+    """What the runner did. `ended` holds exit code and last output by step, `outputs` where each step's outputs lie."""
+
+    started: list[str] = field(default_factory=list)
+    outputs: dict[str, Path] = field(default_factory=dict)
+    ended: dict[str, tuple[int, str]] = field(default_factory=dict)
+    stopped: str = ""
+    """Why the runner gave up, in its own words."""
+
+    def failed(self, step: str) -> bool:
+        return self.ended.get(step, (1, ""))[0] != 0
+
+    def written(self, step: str) -> Mapping[str, Any]:
+        """The executor output of a step; empty if it wrote none."""
+        try:
+            document = json.loads(self.outputs[step].read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+
+def _trace(file: Path) -> _Trace:
+    trace = _Trace()
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    for event in map(json.loads, lines):
+        match event["event"]:
+            case "start":
+                if event["step"] not in trace.started:
+                    trace.started.append(event["step"])
+                trace.outputs[event["step"]] = Path(event["output"])
+            case "end":
+                trace.ended[event["step"]] = (event["code"], event["last"])
+            case "stopped":
+                trace.stopped = event["message"]
+    return trace
+
+
+def _judge(spec: Mapping[str, Any], trace: _Trace, code: int) -> str:
+    """What went wrong, for a person; empty if every step that the file demands ran, no other did, and none failed."""
+    failures = [_failure(step, *trace.ended[step]) for step in trace.started if step in trace.ended]
+    failures = [failure for failure in failures if failure]
+    running = [step for step in trace.started if step not in trace.ended]
+    if code != 0 and running:
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        failures.append(f"Kubeflow's local runner {how} while step {running[-1]} ran{_because(trace)}")
+    elif code != 0:
+        failures.append(f"Kubeflow's local runner ended with exit code {code}{_because(trace)}")
+    failures += _unwritten(spec, trace)
+    if not failures and trace.stopped:
+        failures.append(f"Kubeflow's local runner gave up{_because(trace)}")
+    if not failures:
+        failures += _unfaithful(spec, trace)
+    return "\n".join(failures)
+
+
+def _because(trace: _Trace) -> str:
+    return f": {trace.stopped}" if trace.stopped else ""
+
+
+def _failure(step: str, code: int, last: str) -> str:
+    if code == 0:
+        return ""
+    own = f"ctc: {step} failed"
+    if own in last:
+        # The step explained itself, its command's last lines included.
+        return last[last.rindex(own) + len("ctc: ") :].rstrip()
+    how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
+    lines = "\n".join(last.rstrip().splitlines()[-LAST_LINES:])
+    return f"step {step} {how}; " + (f"its last lines:\n{lines}" if lines else "it printed nothing")
+
+
+def _unwritten(spec: Mapping[str, Any], trace: _Trace) -> list[str]:
+    found = []
+    for step in trace.started:
+        if trace.failed(step):
+            continue
+        written = trace.written(step)
+        declared = spec["components"].get(f"comp-{step}", {}).get("outputDefinitions", {})
+        missing = sorted(declared.get("artifacts", {}).keys() - written.get("artifacts", {}).keys())
+        missing += sorted(declared.get("parameters", {}).keys() - written.get("parameterValues", {}).keys())
+        if missing:
+            found.append(f"step {step} ended well and did not report its output {', '.join(missing)}")
+    return found
+
+
+def _unfaithful(spec: Mapping[str, Any], trace: _Trace) -> list[str]:
+    """Where what ran is not what the conditions of the document say, by the flags that the steps wrote."""
+    demanded = _demanded(spec, spec["root"]["dag"]["tasks"], trace)[0]
+    skipped = [step for step in demanded if step not in trace.started]
+    extra = [step for step in trace.started if step not in demanded]
+    found = []
+    if skipped:
+        found.append(f"Kubeflow's local runner skipped {', '.join(skipped)}, which the pipeline demands")
+    if extra:
+        found.append(f"Kubeflow's local runner ran {', '.join(extra)}, which the pipeline excludes")
+    return found
+
+
+def _demanded(spec: Mapping[str, Any], tasks: Mapping[str, Any], trace: _Trace) -> tuple[list[str], bool]:
+    """The steps that a DAG demands, given how its steps ended; and whether one of them failed."""
+    demanded: list[str] = []
+    failed: set[str] = set()
+    for name in _in_order(tasks):
+        task = tasks[name]
+        policy = task.get("triggerPolicy", {})
+        if failed & set(task.get("dependentTasks", ())) and policy.get("strategy") != COMPLETED:
+            failed.add(name)
+            continue
+        component = spec["components"][task["componentRef"]["name"]]
+        step = task["componentRef"]["name"].removeprefix("comp-")
+        if "dag" in component:
+            if "condition" in policy and not _holds(policy["condition"], trace):
+                continue
+            inner, broken = _demanded(spec, component["dag"]["tasks"], trace)
+            demanded += inner
+        elif "importer" in spec["deploymentSpec"]["executors"][component["executorLabel"]]:
+            continue
+        else:
+            demanded.append(step)
+            broken = trace.failed(step)
+        if broken:
+            failed.add(name)
+    return demanded, bool(failed)
+
+
+def _in_order(tasks: Mapping[str, Any]) -> list[str]:
+    """Every task after those on which it depends; `check` has excluded circles."""
+    order: list[str] = []
+    while len(order) < len(tasks):
+        order += [
+            name
+            for name, task in tasks.items()
+            if name not in order and all(need in order for need in task.get("dependentTasks", ()))
+        ]
+    return order
+
+
+def _holds(condition: str, trace: _Trace) -> bool:
+    match = CONDITION.fullmatch(condition)
+    assert match is not None, "check has refused other conditions"
+    _, task, output = match.group(1).split("--")
+    flag = trace.written(task).get("parameterValues", {}).get(output)
+    return (flag is (match.group(3) == "true")) == (match.group(2) == "==")
+
+
+# From here on: the child. It imports kfp, and only kfp imports more.
+
+
+def main() -> int:
+    """The child: runs the order in the last argument and writes what happened as events."""
+    die_with_parent()
+    order = json.loads(Path(sys.argv[-1]).read_bytes())
+    if os.getppid() != order["parent"]:
+        return 1
+    # kfp replaces "python3" by this name in every word of every command, in paths and texts too. This makes it the
+    # identity; the interpreter is then found on PATH, as in a container.
+    sys.executable = "python3"
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    events = _Events(Path(order["events"]))
+    try:
+        _run_pipeline(order, events)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001
+        # Whatever the runner raises, the parent tells; a step's failure is told better by its own event.
+        events.write("stopped", message=_COLOUR.sub("", f"{type(error).__name__}: {error}"))
+    return 0
+
+
+def _run_pipeline(order: Mapping[str, Any], events: _Events) -> None:
+    from kfp import components, local
+
+    _Observed.events = events
+    # Its own commands are started by name at the call, so it starts observed ones; kfp itself stays as it is.
+    subprocess.Popen = _Observed  # type: ignore[misc,assignment]
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=order["pipeline_root"],
+        workspace_root=order["workspace_root"],
+    )
+    components.load_component_from_file(order["file"])(**order["arguments"])
+
+
+class _Events:
+    """A file of JSON documents, one a line, whole lines only: the parent reads it also if this process is killed."""
+
+    def __init__(self, file: Path) -> None:
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def write(self, event: str, **fields: Any) -> None:
+        os.write(self._descriptor, (json.dumps({"event": event, **fields}) + "\n").encode())
+
+
+class _Observed(subprocess.Popen):  # type: ignore[type-arg]
+    """A process that, if it is a step, tells when it starts and ends, and whose output goes to stderr byte by byte."""
+
+    events: _Events
+
+    def __init__(self, args: Sequence[str], **options: Any) -> None:
+        output = _executor_output(args)
+        self._step = Path(output).parent.name if output else ""
+        self._tail = bytearray()
+        if self._step:
+            self.events.write("start", step=self._step, output=output)
+            # Bytes, whatever the encoding of the user's output.
+            options |= {"text": False, "bufsize": -1}
+        super().__init__(args, **options)
+        if self._step:
+            self.stdout = _Relay(self.stdout, self._tail)  # type: ignore[assignment]
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = super().wait(timeout)
+        if self._step:
+            last = self._tail.decode("utf-8", "replace")
+            self.events.write("end", step=self._step, code=code, last=last)
+            self._step = ""
+        return code
+
+
+class _Relay:
+    """Stands for the pipe that the runner reads: passes everything on, and shows the runner an empty one."""
+
+    def __init__(self, pipe: Any, tail: bytearray) -> None:
+        self._pipe, self._tail = pipe, tail
+
+    def readline(self) -> str:
+        for chunk in iter(lambda: os.read(self._pipe.fileno(), 65536), b""):
+            sys.stderr.buffer.write(chunk)
+            sys.stderr.buffer.flush()
+            self._tail.extend(chunk)
+            del self._tail[:-TAIL_BYTES]
+        return ""
+
+    def close(self) -> None:
+        self._pipe.close()
+
+
+def _executor_output(args: Sequence[str]) -> str:
+    """Where a step writes its outputs; empty for a process that is no step."""
+    words = [str(word) for word in args] if not isinstance(args, str) else []
+    if "--executor_input" not in words:
+        return ""
+    output: str = json.loads(words[words.index("--executor_input") + 1])["outputs"]["outputFile"]
+    return output

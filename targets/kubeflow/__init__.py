@@ -1,0 +1,77 @@
+"""Kubeflow Pipelines v2 (server 2.3 or newer) and its recurring runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ctc.compiler.bundle import Artifact, Bundle, as_json
+from ctc.compiler.fidelity import fidelity_files
+from ctc.compiler.ir import System
+from ctc.compiler.target import Capability, Support
+from ctc.targets.kfp_ir import pipeline_spec
+from ctc.targets.kfp_yaml import as_yaml
+from ctc.targets.kubeflow.limits import limits
+from ctc.targets.kubeflow.resources import recurring_run
+
+__all__ = ["CAPABILITIES", "NAME", "emit", "limits"]
+
+NAME = "kubeflow"
+
+CAPABILITIES: Mapping[str, Capability] = {
+    "branch.promotion": Capability(Support.NATIVE),
+    "branch.validation": Capability(Support.NATIVE),
+    "champion.own_image": Capability(
+        Support.EMULATED,
+        "the service takes no image as a parameter: wake writes the champion's image into the executor "
+        "`exec-predict-champion` of the document that it submits",
+    ),
+    "record.always": Capability(
+        Support.NATIVE, "an exit task; a run that was cancelled writes none, and the next wake records it as lost"
+    ),
+    "run.single": Capability(
+        Support.EMULATED,
+        "wake's compare-and-set on the state keeps one training at a time; Kubeflow's max_concurrency defers a second "
+        "run instead of skipping it",
+    ),
+    "step.resources": Capability(
+        Support.NATIVE, "cpu and memory are limits of the container; the service has no field for a disk"
+    ),
+    "step.retries": Capability(
+        Support.EMULATED,
+        "the command is tried again inside its container, so that the tries are the same number on every target; "
+        "a pod that the cluster takes away fails the attempt",
+    ),
+    "step.spot": Capability(
+        Support.UNSUPPORTED,
+        "which nodes are spot is a label of each cluster, which this version cannot be told; leave training.spot out "
+        "for this target",
+    ),
+    "step.timeout": Capability(
+        Support.EMULATED, "each try of the command is ended from inside its container; starting the pod does not count"
+    ),
+    "trigger.manual": Capability(Support.NATIVE),
+    "trigger.new_data": Capability(
+        Support.EMULATED, "wake counts the rows; Kubeflow itself starts nothing when data arrives"
+    ),
+    "trigger.schedule": Capability(
+        Support.EMULATED, "fires at the first wake after its instant: up to trigger_policy.wake_every late, never twice"
+    ),
+    "trigger.schedule.timezone": Capability(
+        Support.EMULATED,
+        "wake reads the cron in its own IANA zone; Kubeflow's schedules know one zone for the whole cluster",
+    ),
+    "wake.every": Capability(Support.NATIVE),
+}
+
+
+def emit(system: System) -> Bundle:
+    """The two pipelines, the recurring run of wake, and the fidelity report."""
+    table, features = fidelity_files(system, CAPABILITIES)
+    artifacts = (
+        table,
+        features,
+        Artifact("pipelines/train.yaml", as_yaml(pipeline_spec(system.train, system.root))),
+        Artifact("pipelines/wake.yaml", as_yaml(pipeline_spec(system.wake, system.root))),
+        Artifact("recurring-run.json", as_json(recurring_run(system))),
+    )
+    return Bundle(NAME, artifacts)

@@ -1,0 +1,78 @@
+"""SageMaker Pipelines: pipeline definitions, an EventBridge schedule and rule, straight to the services' documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ctc.compiler.bundle import Artifact, Bundle, as_json
+from ctc.compiler.fidelity import fidelity_files
+from ctc.compiler.ir import System
+from ctc.compiler.target import Capability, Support
+from ctc.targets.sagemaker import pipeline, resources
+from ctc.targets.sagemaker.limits import limits
+
+__all__ = ["CAPABILITIES", "NAME", "emit", "limits"]
+
+NAME = "sagemaker"
+
+
+def _emulated(reason: str) -> Capability:
+    return Capability(Support.EMULATED, reason)
+
+
+def _native(reason: str = "") -> Capability:
+    return Capability(Support.NATIVE, reason)
+
+
+CAPABILITIES: Mapping[str, Capability] = {
+    "wake.every": _native("an EventBridge Scheduler schedule with a rate in whole minutes"),
+    "trigger.manual": _native(
+        "start the wake pipeline with the parameter `Manual`; who and why together take at most 249 characters"
+    ),
+    "trigger.schedule": _emulated(
+        "judged by the wake: it fires at the first wake at or after its instant, so up to `wake_every` later"
+    ),
+    "trigger.schedule.timezone": _emulated(
+        "the wake computes the instants of the cron in its IANA zone; the schedule itself is a plain rate"
+    ),
+    "trigger.new_data": _emulated("the wake counts the labelled rows; nothing is started by an object's arrival"),
+    "step.timeout": _native("each try is ended by the shim; `MaxRuntimeInSeconds` ends the job after all tries"),
+    "step.retries": _emulated(
+        "the shim runs the command again inside the job; the service's retry policies only meet its own faults"
+    ),
+    "step.resources": _native("the cheapest listed instance type that has the vCPUs and the memory"),
+    "step.spot": _native("for training only: processing jobs have no spot capacity, so predictions run on demand"),
+    "branch.validation": _native("a Condition step on the property file of `validate`"),
+    "branch.promotion": _native("a second root Condition step on the property file of `decide`: they do not nest"),
+    "champion.own_image": _native("the image of `predict-champion` is the pipeline parameter `ChampionImage`"),
+    "record.always": _emulated(
+        "there is no exit handler: an EventBridge rule on the end of the train pipeline starts a record pipeline; "
+        "events are best effort, so a wake records an attempt without a record as lost"
+    ),
+    "run.single": _emulated(
+        "the service runs executions side by side: the lease in the state document lets one attempt live at a time"
+    ),
+}
+"""How each feature that `lower` names is carried."""
+
+
+def emit(system: System) -> Bundle:
+    """The bundle. Pure: no SDK, no network, no clock."""
+    made = pipeline.definitions(system)
+    documents = {
+        "schedule.json": resources.schedule(system),
+        "events/record-rule.json": resources.record_rule(system),
+        "events/record-target.json": resources.record_target(system),
+        **{f"pipelines/{kind}.json": definition for kind, definition in made.items()},
+        **{f"requests/{kind}.json": resources.pipeline_request(system, kind) for kind in made},
+    }
+    artifacts = [
+        *(Artifact(path, as_json(document)) for path, document in documents.items()),
+        *pipeline.documents(system),
+        *fidelity_files(system, CAPABILITIES),
+    ]
+    return Bundle(
+        target=NAME,
+        artifacts=tuple(sorted(artifacts, key=lambda artifact: artifact.path)),
+        uploads=tuple(sorted(pipeline.uploads(system).items())),
+    )

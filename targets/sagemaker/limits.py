@@ -1,0 +1,260 @@
+"""The service's limits, as data with their sources, and what a system would break of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ctc.compiler.bundle import as_json
+from ctc.compiler.ir import Runs, Step, System
+from ctc.diagnostics import Diagnostic, Severity
+from ctc.targets.sagemaker import resources
+from ctc.targets.sagemaker.machines import INSTANCE_TYPES, smallest, volume_gib
+from ctc.targets.sagemaker.pipeline import Definition, definitions, tries_seconds
+
+_BOTOCORE = "botocore 1.43 service model"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`as_of` is the month in which the source was read."""
+
+    value: int
+    source: str
+    as_of: str = "2026-11"
+
+
+LIMITS: Mapping[str, Limit] = {
+    "pipeline name": Limit(82, "service error quoted in aws/sagemaker-python-sdk#2933; the model says 256"),
+    "schedule name": Limit(64, _BOTOCORE),
+    "rule name": Limit(64, _BOTOCORE),
+    "event pattern": Limit(4096, _BOTOCORE),
+    "step name": Limit(29, "job names are pipelines-<12>-<step>-<10> within 63 characters"),
+    "steps": Limit(50, "selective execution lists at most 50 (botocore); the service's own limit is not published"),
+    "parameters": Limit(200, _BOTOCORE),
+    "definition": Limit(1_048_576, _BOTOCORE),
+    "arguments": Limit(100, _BOTOCORE),
+    "argument": Limit(256, _BOTOCORE),
+    "processing inputs": Limit(10, _BOTOCORE),
+    "processing outputs": Limit(10, _BOTOCORE),
+    "training channels": Limit(20, _BOTOCORE),
+    "environment": Limit(100, _BOTOCORE),
+    "environment value, processing": Limit(256, _BOTOCORE),
+    "environment value, training": Limit(512, _BOTOCORE),
+    "hyperparameters": Limit(100, _BOTOCORE),
+    "hyperparameter": Limit(256, "prose of CreateTrainingJob, for key and value; its shape says 2500"),
+    "image": Limit(255, _BOTOCORE),
+    "S3 URI": Limit(1024, _BOTOCORE),
+    "processing runtime": Limit(777_600, _BOTOCORE),
+    "training runtime": Limit(2_419_200, "CreateTrainingJob StoppingCondition: 28 days"),
+    "volume": Limit(16_384, _BOTOCORE),
+}
+
+ATTEMPT_LENGTH = 25
+"""`20130310T060000Z-1f0e9d8c`, the longest that an attempt's id gets."""
+JOB_LENGTH = 63
+
+
+def limits(system: System) -> tuple[Diagnostic, ...]:
+    """What this system would meet at the service, one diagnostic a root cause, without spans."""
+    settings = tuple(_settings(system))
+    if settings:
+        return settings
+    found = [*_names(system), *_schedule(system), *_machines(system)]
+    origins = {step.name: step for pipeline in (system.wake, system.train) for step in pipeline.steps()}
+    for kind, definition in definitions(system).items():
+        found += _definition(kind, definition)
+        for step in jobs(definition):
+            found += _job(step, origins[step["Name"]], definition)
+    unique = {(item.code, item.path): item for item in reversed(found)}
+    return tuple(item for item in found if unique[item.code, item.path] is item)
+
+
+def jobs(definition: Definition) -> Iterator[dict[str, Any]]:
+    """Every step of a definition that starts a job, those inside Conditions included."""
+    for step in definition["Steps"]:
+        if step["Type"] == "Condition":
+            yield from jobs({"Steps": step["Arguments"].get("IfSteps", [])})
+            yield from jobs({"Steps": step["Arguments"].get("ElseSteps", [])})
+        else:
+            yield step
+
+
+def _error(code: str, message: str, path: str, help: str = "") -> Diagnostic:
+    return Diagnostic(code, Severity.ERROR, message, path, help=help)
+
+
+def _settings(system: System) -> Iterator[Diagnostic]:
+    for key, help in (
+        ("region", "write the region, for example `region: eu-north-1`"),
+        ("role", "write the role's ARN, for example `role: arn:aws:iam::123456789012:role/ct`"),
+    ):
+        if not system.settings.get(key):
+            yield _error("CT340", f"sagemaker needs `{key}`", "targets.sagemaker", help)
+    role = system.settings.get("role")
+    if role and not resources.ROLE.match(str(role)):
+        yield _error(
+            "CT341",
+            f"{role} is not the ARN of an IAM role",
+            "targets.sagemaker.role",
+            "write arn:aws:iam::<12 digits>:role/<name>",
+        )
+    if not system.root.startswith("s3://"):
+        yield _error(
+            "CT342",
+            f"sagemaker reads and writes S3 only, not {system.root}",
+            "targets.sagemaker.bucket",
+            "name an S3 bucket",
+        )
+
+
+def _names(system: System) -> Iterator[Diagnostic]:
+    allowed = min(LIMITS[key].value for key in ("pipeline name", "schedule name", "rule name"))
+    longest = max((resources.pipeline_name(system, kind) for kind in ("wake", "train", "record")), key=len)
+    if len(longest) > allowed:
+        yield _error(
+            "CT343",
+            f"the name {longest} has {len(longest)} characters, EventBridge takes {allowed}",
+            "name",
+            f"shorten the name, or the environment's, by {len(longest) - allowed}",
+        )
+    if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", system.name):
+        yield _error("CT343", f"{system.name} is no name for a pipeline: letters, digits and inner hyphens", "name")
+
+
+def _schedule(system: System) -> Iterator[Diagnostic]:
+    every = system.wakes.every
+    if every < timedelta(minutes=1) or every % timedelta(minutes=1):
+        yield _error(
+            "CT344",
+            f"EventBridge Scheduler wakes in whole minutes, not every {every.total_seconds():g} seconds",
+            "trigger_policy.wake_every",
+            "write whole minutes, for example 5m",
+        )
+
+
+def _machines(system: System) -> Iterator[Diagnostic]:
+    biggest = INSTANCE_TYPES[-1]
+    for pipeline in (system.wake, system.train):
+        for step in pipeline.steps():
+            if smallest(step.resources, training=True) is None:
+                asked = f"{step.resources.cpu:g} vCPUs and {step.resources.memory_bytes / 1024**3:g} GiB"
+                yield _error(
+                    "CT345",
+                    f"no listed instance type has {asked}",
+                    "training.resources",
+                    f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib} GiB",
+                )
+            if volume_gib(step.resources) > LIMITS["volume"].value:
+                yield _over("CT346", "training.resources.disk", "volume", volume_gib(step.resources), "GiB of disk")
+
+
+def _definition(kind: str, definition: Definition) -> Iterator[Diagnostic]:
+    steps = list(jobs(definition))
+    if len(steps) > LIMITS["steps"].value:
+        yield _over("CT347", "", "steps", len(steps), f"steps in the {kind} pipeline")
+    if len(definition["Parameters"]) > LIMITS["parameters"].value:
+        yield _over("CT347", "", "parameters", len(definition["Parameters"]), f"parameters of the {kind} pipeline")
+    size = len(as_json(definition))
+    if size > LIMITS["definition"].value:
+        yield _over("CT347", "", "definition", size, f"bytes in the definition of the {kind} pipeline")
+    for step in definition["Steps"]:
+        if len(step["Name"]) > LIMITS["step name"].value:
+            yield _over("CT347", "", "step name", len(step["Name"]), f"characters in the step name {step['Name']}")
+
+
+def _job(job: dict[str, Any], step: Step, definition: Definition) -> Iterator[Diagnostic]:
+    arguments = job["Arguments"]
+    training = job["Type"] == "Training"
+    container = arguments["AlgorithmSpecification" if training else "AppSpecification"]
+    yield from _words(container["ContainerArguments"], step, definition)
+    yield from _environment(arguments.get("Environment", {}), step, training)
+    yield from _hyperparameters(arguments.get("HyperParameters", {}))
+    image = container["TrainingImage" if training else "ImageUri"]
+    if isinstance(image, str) and len(image) > LIMITS["image"].value:
+        path = "runtime.image" if step.runs is Runs.RUNTIME else "training.image"
+        yield _over("CT348", path, "image", len(image), "characters in the image's address")
+    counts = {
+        "processing inputs": len(arguments.get("ProcessingInputs", [])),
+        "processing outputs": len(arguments.get("ProcessingOutputConfig", {}).get("Outputs", [])),
+        "training channels": len(arguments.get("InputDataConfig", [])),
+    }
+    for what, count in counts.items():
+        if count > LIMITS[what].value:
+            yield _over("CT347", step.origin, what, count, f"{what} of {step.name}")
+    runtime = "training runtime" if training else "processing runtime"
+    if tries_seconds(step) > LIMITS[runtime].value:
+        text = f"seconds for all tries of {step.name}"
+        yield _over("CT349", "training.timeout", runtime, tries_seconds(step), text)
+    stopping = arguments["StoppingCondition"]
+    if stopping.get("MaxWaitTimeInSeconds", 0) > LIMITS["training runtime"].value:
+        waiting = stopping["MaxWaitTimeInSeconds"]
+        yield _over("CT349", "training.spot.max_wait", "training runtime", waiting, "seconds of waiting and running")
+
+
+def _words(words: list[Any], step: Step, definition: Definition) -> Iterator[Diagnostic]:
+    if len(words) > LIMITS["arguments"].value:
+        yield _over("CT350", step.origin, "arguments", len(words), f"container arguments of {step.name}")
+    for word in words:
+        size = longest(word, definition)
+        if size > LIMITS["argument"].value and isinstance(word, str):
+            yield _over("CT351", step.origin, "argument", size, f"characters in a word of {step.name}'s command")
+        elif size > LIMITS["argument"].value:
+            text = f"characters that the address of a file may take in the arguments of {step.name}"
+            yield _over("CT351", "targets.sagemaker.bucket", "argument", size, text)
+        if isinstance(word, str) and ("\n" in word or "\r" in word):
+            yield _error(
+                "CT352",
+                f"a word of {step.name}'s command holds a line break, which container arguments may not",
+                step.origin,
+                "move the text into a file of the image and name the file",
+            )
+
+
+def _environment(environment: Mapping[str, Any], step: Step, training: bool) -> Iterator[Diagnostic]:
+    key = f"environment value, {'training' if training else 'processing'}"
+    if len(environment) > LIMITS["environment"].value:
+        yield _over("CT353", step.origin, "environment", len(environment), f"environment variables of {step.name}")
+    for name, value in environment.items():
+        if isinstance(value, str) and len(value) > LIMITS[key].value:
+            path = "training.hyperparameters" if name == "CTC_HYPERPARAMETERS" else step.origin
+            yield _over("CT353", path, key, len(value), f"characters in {name} of {step.name}")
+
+
+def _hyperparameters(hyperparameters: Mapping[str, str]) -> Iterator[Diagnostic]:
+    path = "training.hyperparameters"
+    if len(hyperparameters) > LIMITS["hyperparameters"].value:
+        yield _over("CT354", path, "hyperparameters", len(hyperparameters), "hyperparameters")
+    for name, value in hyperparameters.items():
+        size = max(len(name), len(value))
+        if size > LIMITS["hyperparameter"].value:
+            yield _over("CT354", f"{path}.{name}", "hyperparameter", size, f"characters in the hyperparameter {name}")
+
+
+def longest(value: Any, definition: Definition) -> int:
+    """How many characters a value may take at run time, by what its parts refer to.
+
+    `Manual` is left out: whoever starts a wake by hand is told its limit.
+    """
+    if isinstance(value, str):
+        return len(value)
+    if "Std:Join" in value:
+        return sum(longest(part, definition) for part in value["Std:Join"]["Values"])
+    path = str(value["Get"]).split(".")
+    if path[0] == "Parameters":
+        return {"Attempt": ATTEMPT_LENGTH, "Instant": len("2013-03-10T06:00:00Z")}.get(path[1], 0)
+    job = next(job for job in jobs(definition) if job["Name"] == path[1])
+    if job["Type"] == "Training":
+        place = job["Arguments"]["OutputDataConfig"]["S3OutputPath"]
+        return longest(place, definition) + 1 + JOB_LENGTH + len("/output/model/")
+    outputs = job["Arguments"]["ProcessingOutputConfig"]["Outputs"]
+    named = next(item for item in outputs if f"['{item['OutputName']}']" in value["Get"])
+    return longest(named["S3Output"]["S3Uri"], definition)
+
+
+def _over(code: str, path: str, limit: str, found: int, what: str) -> Diagnostic:
+    known = LIMITS[limit]
+    return _error(code, f"{found} {what}: SageMaker takes {known.value}", path, f"source: {known.source}, {known.as_of}")

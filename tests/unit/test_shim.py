@@ -1,0 +1,246 @@
+"""The shim as a platform runs it: a process of its own, the source given as a file or as text."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHIM = Path(__file__).resolve().parents[2] / "ctc" / "steps" / "shim.py"
+WRITE = "import os; open(os.path.join(os.environ['CTC_MODEL'], 'm'), 'w').write('x')"
+
+
+def run(
+    *words: str | Path, cwd: Path, text: bool = False, **environment: str | Path
+) -> subprocess.CompletedProcess[str]:
+    """Runs the shim isolated from this project: `-I` leaves it nothing but the standard library."""
+    program = ["-c", SHIM.read_text()] if text else [str(SHIM)]
+    return subprocess.run(
+        [sys.executable, "-I", *program, *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, **{key: str(value) for key, value in environment.items()}},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def train(folder: Path, *command: str, options: tuple[str, ...] = (), **environment: str | Path) -> tuple[Any, Any]:
+    """Runs a train step below `folder`; the finished process and its status file."""
+    (folder / "train").mkdir(exist_ok=True)
+    done = run(
+        *["--step", "train", "--input", f"train={folder / 'train'}", "--output", f"model={folder / 'model'}"],
+        *["--failure", folder / "failure", *options, "--", *command],
+        cwd=folder,
+        CTC_STATUS_DIR=folder / "status",
+        **environment,
+    )
+    return done, json.loads((folder / "status" / "train.json").read_text())
+
+
+def test_it_is_python_3_7_and_nothing_that_kubeflow_would_replace() -> None:
+    source = SHIM.read_text()
+    ast.parse(source, feature_version=(3, 7))
+    imported = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {name.name for node in imported if isinstance(node, ast.Import) for name in node.names}
+    names |= {str(node.module) for node in imported if isinstance(node, ast.ImportFrom)}
+    assert names <= sys.stdlib_module_names
+    # The local runner replaces these words in every element of a command, source text included.
+    assert "{{" not in source
+    assert "python3" not in source
+
+
+def test_placeholders_and_variables_are_the_folders(tmp_path: Path) -> None:
+    code = f"import sys; print('GOT', sys.argv[1:]); {WRITE}"
+    done, status = train(tmp_path, sys.executable, "-c", code, "--data={train}", "{model}", '{"json": 1}')
+
+    assert done.returncode == 0, done.stderr
+    assert f"GOT ['--data={tmp_path / 'train'}', '{tmp_path / 'model'}', '{{\"json\": 1}}']" in done.stdout
+    assert (tmp_path / "model" / "m").read_text() == "x"
+    assert {**status, "seconds": 0} == {"step": "train", "status": "ok", "exit_code": 0, "error": "", "seconds": 0}
+    assert not (tmp_path / "failure").exists()
+
+
+def test_a_failure_says_the_code_and_the_last_lines(tmp_path: Path) -> None:
+    code = "import sys\nfor n in range(40): print('line', n, flush=True)\nprint('why', file=sys.stderr); sys.exit(7)"
+    done, status = train(tmp_path, sys.executable, "-c", code)
+
+    assert done.returncode == 7
+    assert "line 0\n" in done.stdout
+    assert "exited with code 7" in status["error"]
+    assert status["error"].endswith("line 39\nwhy")
+    assert "line 20\n" not in status["error"]
+    assert status["exit_code"] == 7
+    assert (tmp_path / "failure").read_text() == status["error"]
+    assert status["error"] in done.stderr
+
+
+def test_writing_nothing_is_a_failure(tmp_path: Path) -> None:
+    done, status = train(tmp_path, sys.executable, "-c", "print('I did nothing')")
+
+    assert done.returncode == 1
+    assert "wrote nothing to {model}" in status["error"]
+
+
+def test_predictions_must_be_the_file(tmp_path: Path) -> None:
+    code = "import os, sys; open(os.path.join(os.path.dirname(sys.argv[1]), 'other.csv'), 'w')"
+    words = ["--step", "predict-contender", "--output", f"predictions={tmp_path / 'p'}"]
+    done = run(*words, "--", sys.executable, "-c", code, "{predictions}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "did not write the file {predictions} but other.csv" in done.stderr
+
+    code = "import sys; open(sys.argv[1], 'w')"
+    done = run(*words, "--", sys.executable, "-c", code, "{predictions}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["predictions.parquet"]
+
+
+def test_time_up_ends_the_whole_group(tmp_path: Path) -> None:
+    child = f"import time, os; time.sleep(2); open({str(tmp_path / 'survivor')!r}, 'w')"
+    code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"
+    start = time.monotonic()
+    done, status = train(tmp_path, sys.executable, "-c", code, options=("--timeout", "1"))
+
+    assert done.returncode == 124
+    assert time.monotonic() - start < 15
+    assert "ran longer than 1 seconds" in status["error"]
+    time.sleep(2.5)
+    assert not (tmp_path / "survivor").exists()
+
+
+def test_retries_start_from_an_empty_folder(tmp_path: Path) -> None:
+    code = f"""
+import os, sys
+model, count = os.environ['CTC_MODEL'], {str(tmp_path / "count")!r}
+assert not os.listdir(model), os.listdir(model)
+number = len(open(count).read()) if os.path.exists(count) else 0
+open(count, 'a').write('.')
+os.makedirs(os.path.join(model, 'part', str(number)))
+sys.exit(0 if number == 2 else 3)
+"""
+    done, status = train(tmp_path, sys.executable, "-c", code, options=("--retries", "2"))
+
+    assert done.returncode == 0, done.stdout
+    assert status["status"] == "ok"
+    assert os.listdir(tmp_path / "model" / "part") == ["2"]
+    (tmp_path / "count").write_text("")
+    done, status = train(tmp_path, sys.executable, "-c", code, options=("--retries", "1"))
+    assert done.returncode == 3
+    assert "(2 tries)" in status["error"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["{trian}"], "unknown placeholder {trian}"),
+        (["no-such-program"], "cannot run 'no-such-program'"),
+        (
+            [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
+            "ended by signal 9, most often for lack of memory",
+        ),
+    ],
+)
+def test_other_failures_are_one_message(command: list[str], said: str, tmp_path: Path) -> None:
+    done, status = train(tmp_path, *command)
+
+    assert done.returncode != 0
+    assert said in status["error"]
+    assert "Traceback" not in done.stderr
+
+
+def champion(folder: Path, document: dict[str, Any] | None, **environment: str | Path) -> Any:
+    (folder / "request").mkdir(exist_ok=True)
+    (folder / "request" / "request.json").write_text(json.dumps({"champion": document}))
+    inputs = [f"--input={name}={folder / name}" for name in ("request", "rows", "model")]
+    words = ["--step", "predict-champion", *inputs, "--output", f"predictions={folder / 'predictions'}"]
+    return run(*words, cwd=folder, **environment)
+
+
+def test_without_a_champion_the_answer_is_absent(tmp_path: Path) -> None:
+    done = champion(tmp_path, None)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "predictions" / "absent.json").read_text())["version"] == 1
+
+
+def test_the_champion_predicts_from_its_own_copy_of_its_code(tmp_path: Path) -> None:
+    for digest in ("old", "new"):
+        (tmp_path / "store" / digest).mkdir(parents=True)
+        (tmp_path / "store" / digest / "predict.py").write_text(f"import sys; open(sys.argv[1], 'w').write('{digest}')")
+    document = {"predict": [sys.executable, "predict.py", "{predictions}"], "code": "old"}
+    done = champion(tmp_path, document, CTC_CODE_STORE=tmp_path / "store", CTC_CODE="new")
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "predictions" / "predictions.parquet").read_text() == "old"
+
+    done = champion(tmp_path, {**document, "code": "gone"}, CTC_CODE_STORE=tmp_path / "store")
+    assert done.returncode == 1
+    assert "copy of its code is gone" in done.stderr
+
+
+def test_kubeflows_executor_input(tmp_path: Path) -> None:
+    told = {
+        "inputs": {"artifacts": {"train": {"artifacts": [{"name": "t", "uri": "s3://bucket/root/data"}]}}},
+        "outputs": {
+            "artifacts": {"model": {"artifacts": [{"name": "m", "uri": str(tmp_path / "task" / "model")}]}},
+            "outputFile": str(tmp_path / "task" / "executor_output.json"),
+        },
+    }
+    words = ["--step", "train", "--executor_input", json.dumps(told), "--executor-main", "kfp.dsl.executor_main"]
+    done = run(
+        *[*words, "--", sys.executable, "-c", f"import os; print(os.environ['CTC_TRAIN']); {WRITE}"],
+        cwd=tmp_path,
+        text=True,
+        CTC_MOUNTS=json.dumps({"s3://bucket/root": str(tmp_path / "mounted")}),
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path}/mounted/data\n"
+    output = json.loads((tmp_path / "task" / "executor_output.json").read_text())
+    artifact = {"name": "m", "uri": str(tmp_path / "task" / "model"), "metadata": {}}
+    assert output == {"artifacts": {"model": {"artifacts": [artifact]}}}
+
+
+@pytest.mark.parametrize(
+    ("artifact", "path"),
+    [
+        ({"uri": "gs://b/x"}, "/gcs/b/x"),
+        ({"uri": "s3://b/x/y"}, "/s3/b/x/y"),
+        ({"uri": "minio://b/x"}, "/minio/b/x"),
+        ({"uri": "/plain/x"}, "/plain/x"),
+        ({"uri": "file:///plain/x"}, "/plain/x"),
+        ({"uri": "s3://b/x", "customPath": "/elsewhere"}, "/elsewhere"),
+        ({"uri": "s3://m/x"}, "/local/x"),
+        ({"uri": "s3://m"}, "/local/"),
+        ({"uri": "s3://mm/x"}, "/s3/mm/x"),
+    ],
+)
+def test_where_an_artifact_is_mounted(artifact: dict[str, Any], path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ctc.steps.shim import artifact_path
+
+    monkeypatch.setenv("CTC_MOUNTS", '{"s3://m": "/local"}')
+    assert artifact_path(artifact) == path
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
+def test_it_dies_with_its_parent_where_asked(tmp_path: Path) -> None:
+    begun, survivor = str(tmp_path / "begun"), str(tmp_path / "survivor")
+    code = f"import time; open({begun!r}, 'w'); time.sleep(1.5); open({survivor!r}, 'w')"
+    words = [sys.executable, str(SHIM), "--step", "train", "--output", f"model={tmp_path / 'm'}", "--"]
+    parent = f"import subprocess; subprocess.run({[*words, sys.executable, '-c', code]!r})"
+    process = subprocess.Popen([sys.executable, "-c", parent], env={**os.environ, "CTC_DIE_WITH_PARENT": "1"})
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(2)
+    assert not (tmp_path / "survivor").exists()
