@@ -169,9 +169,7 @@ class _Checker:
         elif found.get(type_key) != wanted.get(type_key):
             yield f"{where}: wants {wanted.get(type_key)} and is given {found.get(type_key)}"
 
-    def _trigger(
-        self, where: str, dag: _Dag, task: Mapping[str, Any], component: Mapping[str, Any]
-    ) -> Iterator[str]:
+    def _trigger(self, where: str, dag: _Dag, task: Mapping[str, Any], component: Mapping[str, Any]) -> Iterator[str]:
         policy = task.get("triggerPolicy", {})
         final = any("taskFinalStatus" in source for source in task.get("inputs", {}).get("parameters", {}).values())
         if final != (policy.get("strategy") == COMPLETED):

@@ -1,7 +1,7 @@
 """Pipeline IR to Kubeflow's PipelineSpec (`schemaVersion` 2.1.0), which Kubeflow and Vertex both run.
 
 The document is built as plain data; the rules of its parts are those of `pipeline_spec.proto` of kubeflow/pipelines.
-Names are spelt `pipelinechannel--<task>--<output>` wherever a value crosses into a sub-DAG: Kubeflow's local runner looks
+A value that crosses into a sub-DAG is spelt `pipelinechannel--<task>--<output>`: Kubeflow's local runner looks
 a condition's operand up by the shape of its name, and skips the branch without a word if it is spelt in any other way.
 """
 

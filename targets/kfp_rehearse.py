@@ -77,9 +77,7 @@ def execute(file: Path, parameters: Mapping[str, str], machine: Machine) -> Exec
     return Execution(ok=not error, steps=tuple(trace.started), error=error)
 
 
-def _arguments(
-    spec: Mapping[str, Any], parameters: Mapping[str, str], mounts: Mapping[str, Path]
-) -> dict[str, str]:
+def _arguments(spec: Mapping[str, Any], parameters: Mapping[str, str], mounts: Mapping[str, Path]) -> dict[str, str]:
     declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     unknown = sorted(parameters.keys() - declared.keys())
     defaults = {name: item["defaultValue"] for name, item in declared.items() if "defaultValue" in item}

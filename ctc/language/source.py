@@ -178,7 +178,7 @@ class _Builder:
         start, end = event.start_mark, event.end_mark
         line = self.lines[start.line] if start.line < len(self.lines) else ""
         stop = end.column if end.line == start.line else len(line.rstrip())
-        return Span(self.file, start.line + 1, start.column + 1, max(stop, start.column + 1) + 1 - (stop > start.column))
+        return Span(self.file, start.line + 1, start.column + 1, max(stop, start.column + 1) + 1)
 
     def syntax(self, error: yaml.YAMLError) -> Diagnostic:
         """libyaml's complaint in the user's words, at its place."""
@@ -355,7 +355,7 @@ class _Builder:
             return
         frame = self._stack[-1]
         if isinstance(frame.container, dict) and frame.key_span is None:
-            line = self.lines[span.line - 1]
+            line = self.lines[min(span.line, len(self.lines)) - 1]
             template = isinstance(container, dict) and line[max(span.column - 2, 0) :].startswith("{{")
             help = "a spec has no templates; use ${var.NAME}, and quote text that has braces" if template else ""
             self.error("CT014", "a key is a plain word, not a map, a list or an alias", span, help)

@@ -10,8 +10,8 @@ from ctc.run.records import Cycle, Estimate, Focus, reigns
 from ctc.run.text import amount, decision, estimate, when
 
 _HEIGHT, _TOP, _BOTTOM, _LEFT, _RIGHT = 380, 26, 66, 64, 24
-_MIN_WIDTH, _MIN_COLUMN, _MAX_COLUMN = 960, 34, 150
-_LABEL_WIDTH = 76
+_MIN_WIDTH, _MIN_COLUMN, _MAX_COLUMN = 1032, 34, 150
+_LABEL_WIDTH = 78
 """Pixels that a date or an outcome takes at the chart's font size."""
 _OFFSET = 5
 """Pixels by which champion and contender stand apart, so that their intervals do not hide each other."""
@@ -47,8 +47,8 @@ def chart(found: Sequence[Cycle], focus: Focus) -> str:
     title = f"{focus.metric} by cycle"
     return "\n".join(
         [
-            f'<svg viewBox="0 0 {scale.width} {_HEIGHT}" width="{scale.width}" height="{_HEIGHT}" role="img" '
-            'aria-labelledby="chart-title chart-text">',
+            f'<svg viewBox="0 0 {scale.width} {_HEIGHT}" width="{scale.width}" height="{_HEIGHT}"',
+            'role="img" aria-labelledby="chart-title chart-text">',
             f'<title id="chart-title">{escape(title)}</title>',
             f'<desc id="chart-text">{escape(_told(found, focus))}</desc>',
             *_axes(scale, found),
@@ -126,10 +126,11 @@ def _cycle(scale: _Scale, index: int, cycle: Cycle, focus: Focus) -> Iterator[st
     if scale.column >= _LABEL_WIDTH:
         yield (
             f'<text class="outcome {cycle.outcome}" x="{x:.1f}" y="{scale.floor + 42}" text-anchor="middle">'
-            f"{escape(decision(cycle))}</text>"
+            f"{escape(cycle.outcome)}</text>"
         )
     else:
-        yield f'<rect class="lane {cycle.outcome}" x="{x - 6:.1f}" y="{scale.floor + 32}" width="12" height="12" rx="2"/>'
+        x, y = x - 6, scale.floor + 32
+        yield f'<rect class="lane {cycle.outcome}" x="{x:.1f}" y="{y}" width="12" height="12" rx="2"/>'
     yield "</g>"
 
 

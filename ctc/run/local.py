@@ -142,16 +142,16 @@ class _Session:
 
 def parse_instant(text: str) -> datetime:
     """An instant of the command line: ISO 8601 with a zone, or a date, which means its midnight in UTC."""
-    help = "write an instant with its zone, 2013-03-10T06:00:00Z, or a date, 2013-03-10"
+    advice = "write an instant with its zone, 2013-03-10T06:00:00Z, or a date, 2013-03-10"
     with contextlib.suppress(ValueError):
         day = date.fromisoformat(text)
         return datetime(day.year, day.month, day.day, tzinfo=UTC)
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise CtcError(f"`{text}` is no instant", help) from error
+        raise CtcError(f"`{text}` is no instant", advice) from error
     if instant.tzinfo is None:
-        raise CtcError(f"`{text}` does not say its zone", help)
+        raise CtcError(f"`{text}` does not say its zone", advice)
     return instant.astimezone(UTC)
 
 
@@ -170,7 +170,7 @@ def rehearse(
     `files` is the compiled bundle; without it the bundle in the state folder runs as it stands. `manual` is a person's
     request (`who`, `why`) at the first instant. `echo` lets the steps' output through to stderr, beside the logs.
 
-    Raises CtcError if the run cannot start: another run holds the state, no interpreter, a folder that cannot be written.
+    Raises CtcError if the run cannot start: another run holds the state, no interpreter, a folder that takes no writes.
     A step that fails is no exception, but `Ran.failure`.
     """
     interpreter = user_python(python, deployment.folder)
@@ -210,7 +210,7 @@ def run_bundle(spec: Path, target: str, instant: str, *, python: str) -> list[di
 
 
 def _cycle(session: _Session, instant: datetime, manual: Mapping[str, str] | None) -> Failure | None:
-    """Wakes and trains at one instant until nothing is left to do. A training that failed is told once it is recorded."""
+    """Wakes and trains at one instant until nothing is left to do; the failure of a training is told afterwards."""
     session.progress.instant(instant)
     failures: dict[str, Failure | None] = {}
     for _ in range(MAX_WAKES):
@@ -282,8 +282,7 @@ def _execute(session: _Session, start: _Start) -> Execution:
 def _explain(start: _Start, execution: Execution, status: Path, error: str = "") -> str:
     """The failed step in its own words: what the execution says, what the steps said of themselves, else the log."""
     said = [execution.error.strip(), error.strip()]
-    for file in sorted(status.glob("*.json")):
-        said.append(str((read_document(file) or {}).get("error", "")).strip())
+    said += [str((read_document(file) or {}).get("error", "")).strip() for file in sorted(status.glob("*.json"))]
     told: list[str] = []
     for text in filter(None, said):
         if not any(text in other for other in told):

@@ -1,4 +1,4 @@
-"""This machine as a place to execute compiled pipelines: interpreters, environment, the stored copy of the user's code."""
+"""This machine as a place to execute compiled pipelines: interpreters, environment, copies of the user's code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NOT_CODE = {
 _DISPATCHER = """\
 #!/bin/sh
 if [ "$1" = -m ] && [ "$2" = ctc.step ]; then
-  PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}} exec {ours} "$@"
+  PYTHONSAFEPATH=1 PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}} exec {ours} "$@"
 fi
 exec {users} "$@"
 """
@@ -92,29 +92,31 @@ def user_python(chosen: str | None, folder: Path) -> str:
         found = shutil.which(chosen)
         if found is None:
             raise CtcError(f"--python {chosen}: there is no such program", "name an interpreter that exists")
-        return _checked(os.path.abspath(found))
+        return _checked(str(Path(found).absolute()))
     beside = folder / ".venv" / "bin" / "python"
     if beside.exists():
         return _checked(str(beside.absolute()))
     found = shutil.which("python3") or shutil.which("python")
     if found is None:
         raise CtcError("there is no python3 on PATH to run the training code with", "name one with --python EXE")
-    return _checked(os.path.abspath(found))
+    return _checked(str(Path(found).absolute()))
 
 
 def _checked(python: str) -> str:
     command = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-    help = "name another interpreter with --python EXE"
+    advice = "name another interpreter with --python EXE"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CtcError(f"{python} does not run: {error}", help) from error
+        raise CtcError(f"{python} does not run: {error}", advice) from error
     said = done.stdout.strip().split(".")
     if done.returncode != 0 or len(said) != 2 or not all(part.isdigit() for part in said):
-        raise CtcError(f"{python} is not a Python interpreter: exit code {done.returncode} {done.stderr.strip()}", help)
+        raise CtcError(
+            f"{python} is no Python interpreter: exit code {done.returncode} {done.stderr.strip()}", advice
+        )
     if (int(said[0]), int(said[1])) < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
-        raise CtcError(f"{python} is Python {'.'.join(said)}; the training code needs {oldest} or newer", help)
+        raise CtcError(f"{python} is Python {'.'.join(said)}; the training code needs {oldest} or newer", advice)
     return python
 
 
@@ -149,7 +151,7 @@ def _copy(source: Path, destination: Path, excluded: frozenset[Path]) -> str:
         total += file.stat().st_size
         if total > MAX_CODE_BYTES:
             raise CtcError(
-                f"training.code: {source} holds more than {MAX_CODE_BYTES // 1000**2} MB, and every version keeps a copy",
+                f"training.code: {source} holds more than {MAX_CODE_BYTES // 1000**2} MB, and each version has a copy",
                 "point training.code at a folder that holds the code only, and keep data outside it",
             )
         relative = file.relative_to(source)
@@ -190,6 +192,7 @@ def _not_code(spec: Spec, folder: Path, state: Path) -> frozenset[Path]:
     for source in spec.sources:
         if "://" not in source.parquet.path:
             pattern = str(folder / source.parquet.path)
-            found = glob.glob(pattern, recursive=True) if glob.has_magic(pattern) else [pattern]
+            # An absolute pattern, which Path.glob does not take.
+            found = glob.glob(pattern, recursive=True) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
             paths |= {Path(path).resolve() for path in found}
     return frozenset(paths)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ctc.run.records import Cycle, Estimate, Focus, Record, mapping, number
 
-NOTHING = "–"
+NOTHING = "-"
 """Stands where there is no number."""
 
 COLUMNS = ("instant", "trigger", "rows", "champion", "contender", "gain [lower]", "decision")
@@ -62,7 +62,7 @@ def decision(cycle: Cycle) -> str:
 
 def summary(found: Iterable[Cycle], focus: Focus) -> list[tuple[str, ...]]:
     """One row a cycle, under `COLUMNS`."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for cycle in found:
         champion, contender = (cycle.estimate(focus.metric, "champion"), cycle.estimate(focus.metric, "contender"))
         lines.append(

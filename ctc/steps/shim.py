@@ -171,7 +171,7 @@ def run(arguments: argparse.Namespace, argv: list[str], code_digest: str, places
         how = "ran longer than %g seconds and was stopped" % arguments.timeout
     elif code < 0:
         how = "was ended by signal %d%s" % (-code, ", most often for lack of memory" if code == -9 else "")
-    tries = " (%d tries)" % (arguments.retries - left + 1) if arguments.retries else ""
+    tries = " (%d tries)" % (arguments.retries - left + 1) if left < arguments.retries else ""
     said = "its last lines:\n" + last if last else "it printed nothing"
     exit_code = TIMED_OUT if code is None else 128 - code if code < 0 else code
     raise Failed("%s failed: %r %s%s; %s" % (step, " ".join(argv), how, tries, said), exit_code)

@@ -121,8 +121,9 @@ class _Waking:
         attempt = state.attempt
         if attempt is None:
             return Evidence(manual=self._manual, new_rows=new_rows)
+        # In this order: a run that writes its record and ends in between must not look dead without a record.
+        launch = self._services.launcher.status(f"{attempt.id}-{attempt.launch}")
         record = self._services.objects.get(record_key(attempt.id))
-        launch = None if record is not None else self._services.launcher.status(f"{attempt.id}-{attempt.launch}")
         return Evidence(self._manual, new_rows, record, launch)
 
     def _apply(self, action: Action, state: State) -> None:

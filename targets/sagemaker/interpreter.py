@@ -72,7 +72,7 @@ def run(
     name: str = "pipeline",
     now: datetime | None = None,
 ) -> Report:
-    """Executes the definition. Raises `Refused` where the document or a parameter makes no sense, before anything runs.
+    """Executes the definition. Raises `Refused` where the document or a parameter makes no sense, or is not understood.
 
     The same pipeline and parameters get the same execution id, so a local run can be compared with another.
     """
@@ -93,7 +93,9 @@ def _parameters(definition: Mapping[str, Any], given: Mapping[str, Any]) -> dict
     for name, parameter in declared.items():
         if name not in given and "DefaultValue" not in parameter:
             raise Refused(f"the parameter {name} has no default and was not given")
-        value = _typed(name, parameter.get("Type", "String"), given[name] if name in given else parameter["DefaultValue"])
+        value = _typed(
+            name, parameter.get("Type", "String"), given[name] if name in given else parameter["DefaultValue"]
+        )
         allowed = parameter.get("EnumValues")
         if allowed is not None and value not in allowed:
             raise Refused(f"the parameter {name} is {value!r}, not one of {allowed}")
@@ -178,7 +180,7 @@ class _Execution:
             raise Refused(f"step {name} has no {JOBS[type_]}")
         self.described[name] = run_job(type_, job, arguments, self.host)
 
-    def _value(self, value: Any, extra: Mapping[str, str] = {}) -> Any:  # noqa: B006
+    def _value(self, value: Any, extra: Mapping[str, str] = {}) -> Any:
         """A value of the document with its functions evaluated."""
         if isinstance(value, list):
             return [self._value(item, extra) for item in value]
@@ -258,14 +260,11 @@ class _Execution:
 
 def _member(value: Any, part: str | int, path: str) -> Any:
     if isinstance(value, list) and isinstance(part, str):
-        for item in value:
-            if isinstance(item, Mapping) and part in (item.get(key) for key in _KEYS):
-                return item
-    elif isinstance(value, Mapping) and part in value:
+        value = {item[key]: item for item in value if isinstance(item, Mapping) for key in _KEYS if key in item}
+    try:
         return value[part]
-    elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-        return value[part]
-    raise JobFailed(f"{path} does not exist: there is no {part!r}")
+    except (KeyError, IndexError, TypeError) as error:
+        raise JobFailed(f"{path} does not exist: there is no {part!r}") from error
 
 
 def _sort(value: Any) -> str:

@@ -88,12 +88,12 @@ def _error(code: str, message: str, path: str, help: str = "") -> Diagnostic:
 
 
 def _settings(system: System) -> Iterator[Diagnostic]:
-    for key, help in (
+    for key, what in (
         ("region", "write the region, for example `region: eu-north-1`"),
         ("role", "write the role's ARN, for example `role: arn:aws:iam::123456789012:role/ct`"),
     ):
         if not system.settings.get(key):
-            yield _error("CT340", f"sagemaker needs `{key}`", "targets.sagemaker", help)
+            yield _error("CT340", f"sagemaker needs `{key}`", "targets.sagemaker", advice)
     role = system.settings.get("role")
     if role and not resources.ROLE.match(str(role)):
         yield _error(
@@ -257,4 +257,6 @@ def longest(value: Any, definition: Definition) -> int:
 
 def _over(code: str, path: str, limit: str, found: int, what: str) -> Diagnostic:
     known = LIMITS[limit]
-    return _error(code, f"{found} {what}: SageMaker takes {known.value}", path, f"source: {known.source}, {known.as_of}")
+    return _error(
+        code, f"{found} {what}: SageMaker takes {known.value}", path, f"source: {known.source}, {known.as_of}"
+    )

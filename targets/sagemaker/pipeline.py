@@ -68,9 +68,7 @@ def documents(system: System) -> tuple[Artifact, ...]:
 def uploads(system: System) -> dict[str, str]:
     """Each file of `documents` with its URI. Keyed by content, so that a new deployment disturbs no running job."""
     prefix = support_prefix(system)
-    return {
-        artifact.path: f"{prefix}/{artifact.path.replace('support/', 'shim/')}" for artifact in documents(system)
-    }
+    return {artifact.path: f"{prefix}/{artifact.path.replace('support/', 'shim/')}" for artifact in documents(system)}
 
 
 def support_prefix(system: System) -> str:
@@ -177,9 +175,7 @@ class _Definitions:
         arguments = self._training(step) if kind == "Training" else self._processing(step)
         made = {"Name": step.name, "Type": kind, "Arguments": arguments, "RetryPolicies": SERVICE_FAULTS}
         if step.flags:
-            made["PropertyFiles"] = [
-                {"PropertyFileName": RESULT, "OutputName": RESULT, "FilePath": f"{RESULT}.json"}
-            ]
+            made["PropertyFiles"] = [{"PropertyFileName": RESULT, "OutputName": RESULT, "FilePath": f"{RESULT}.json"}]
         return made
 
     def _processing(self, step: Step) -> dict[str, Any]:
@@ -228,7 +224,9 @@ class _Definitions:
             },
             "InputDataConfig": [_channel(name, uri) for name, uri in channels.items()],
             "OutputDataConfig": {
-                "S3OutputPath": join(f"{self.system.root}/attempts/", get("Parameters.Attempt"), f"/artifacts/{step.name}"),
+                "S3OutputPath": join(
+                    f"{self.system.root}/attempts/", get("Parameters.Attempt"), f"/artifacts/{step.name}"
+                ),
                 "CompressionType": "NONE",
             },
             "ResourceConfig": {

@@ -72,7 +72,7 @@ def test_a_damaged_document_is_named(content: str, tmp_path: Path) -> None:
         FileStateStore(tmp_path).read()
 
 
-WRITER = f"""
+WRITER = """
 import sys
 from pathlib import Path
 from ctc.steps.local import FileObjectStore, FileStateStore
@@ -81,8 +81,8 @@ number = 0
 while True:
     number += 1
     held = store.read()
-    store.compare_and_set(held.token, {{"n": (held.document or {{"n": 0}})["n"] + 1, "end": {BIG!r}}})
-    objects.put_once(f"records/{{store.read().document['n']}}.json", {{"end": {BIG!r}}})
+    store.compare_and_set(held.token, {"n": (held.document or {"n": 0})["n"] + 1, "end": "x" * 200_000})
+    objects.put_once(f"records/{store.read().document['n']}.json", {"end": "x" * 200_000})
     print(store.read().document["n"], flush=True)
 """
 

@@ -244,3 +244,36 @@ def test_it_dies_with_its_parent_where_asked(tmp_path: Path) -> None:
     process.wait()
     time.sleep(2)
     assert not (tmp_path / "survivor").exists()
+
+
+def test_a_platform_that_ends_the_job_is_obeyed_at_once(tmp_path: Path) -> None:
+    """SIGTERM reaches the command, which may save what it has; there is no second try."""
+    begun, told = str(tmp_path / "begun"), str(tmp_path / "told")
+    code = (
+        "import signal, sys, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (open({told!r}, 'a').write('x'), signal.signal(15, signal.SIG_DFL), "
+        "signal.raise_signal(15)))\n"
+        f"open({begun!r}, 'w').close(); time.sleep(30)"
+    )
+    words = [
+        "--step",
+        "train",
+        "--output",
+        f"model={tmp_path / 'm'}",
+        "--retries",
+        "3",
+        "--",
+        sys.executable,
+        "-c",
+        code,
+    ]
+    process = subprocess.Popen([sys.executable, str(SHIM), *words], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert (tmp_path / "told").read_text() == "x"
+    assert "was ended by signal 15; it printed nothing" in said

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema
 import pytest
 
 from ctc import step
@@ -20,6 +21,7 @@ from ctc.steps.local import FileObjectStore, local_services
 from ctc.steps.task import Result, StepFailed
 
 ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = json.loads((ROOT / "schemas" / "step.v1.schema.json").read_text())
 GATE = {
     "name": "floor",
     "kind": "range",
@@ -107,6 +109,8 @@ def test_kubeflow(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_folders_and_arguments(place: Path) -> None:
     assert step.main(arguments(place)) == 0
+    for document in (DOCUMENT, kept(place), json.loads((place / "out" / "result.json").read_text())):
+        jsonschema.validate(document, SCHEMA)
 
     result = json.loads((place / "out" / "result.json").read_text())
     assert {**result, "numbers": 0, "reason": 0} == {
