@@ -53,7 +53,7 @@ class _Painter:
 
 def _block(item: Diagnostic, files: Mapping[str, Sequence[str]], paint: _Painter) -> str:
     head = paint(f"{item.severity}[{item.code}]", f"1;{_COLORS[item.severity]}")
-    lines = [f"{head}{paint(': ' + masked(item.message), '1')}"]
+    lines = [f"{head}{paint(': ' + masked(_printable(item.message)), '1')}"]
     margin = " "
     if item.span is not None:
         places = [Label(item.span, "")]
@@ -72,9 +72,7 @@ def _block(item: Diagnostic, files: Mapping[str, Sequence[str]], paint: _Painter
     return "\n".join(lines) + "\n"
 
 
-def _frame(
-    item: Diagnostic, places: Sequence[Label], text: Sequence[str], margin: str, paint: _Painter
-) -> list[str]:
+def _frame(item: Diagnostic, places: Sequence[Label], text: Sequence[str], margin: str, paint: _Painter) -> list[str]:
     if any(place.span.line > len(text) for place in places):
         return []
     bar = paint("|", "34")
@@ -82,7 +80,7 @@ def _frame(
     previous = None
     for place in places:
         span, primary = place.span, place.span == item.span and not place.text
-        shown, start = _cut(masked(text[span.line - 1].replace("\t", " ")), span)
+        shown, start = _cut(masked(_printable(text[span.line - 1])), span)
         if previous is not None and span.line > previous + 1:
             lines.append(paint("...", "34"))
         if previous != span.line:
@@ -92,6 +90,11 @@ def _frame(
         lines.append(f"{margin} {bar} {' ' * start}{marks} {place.text}".rstrip())
         previous = span.line
     return lines
+
+
+def _printable(line: str) -> str:
+    """The line, of the same length, without what would move or recolour a terminal's cursor."""
+    return "".join(character if character.isprintable() else " " if character == "\t" else "?" for character in line)
 
 
 def _cut(line: str, span: Span) -> tuple[str, int]:

@@ -73,6 +73,10 @@ class _Checker:
             yield f"component {name}: its name does not start with comp-"
         if ("dag" in component) == ("executorLabel" in component):
             yield f"component {name}: needs either a DAG or an executor"
+        for parameter, definition in _declared(component, "input", "parameters").items():
+            if "defaultValue" in definition:
+                where = f"component {name}: input {parameter}"
+                yield from _constant(where, definition["defaultValue"], definition.get("parameterType"))
         label = component.get("executorLabel")
         if label is None:
             return

@@ -7,6 +7,7 @@ a condition's operand up by the shape of its name, and skips the branch without 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
@@ -154,10 +155,10 @@ class _Parts:
             importer = self.importer(f"import-{step.name}-{name}", parameter, scope)
             artifacts[name] = {"taskOutputArtifact": {"producerTask": importer, "outputArtifactKey": "artifact"}}
         parameters = {name: scope.parameter(name) for name in step.parameters}
-        definitions = {name: {"parameterType": "STRING"} for name in parameters}
+        definitions: dict[str, Any] = {name: {"parameterType": "STRING"} for name in parameters}
         if step.document is not None:
-            parameters["document"] = {"runtimeValue": {"constant": step.document}}
-            definitions["document"] = {"parameterType": "STRUCT"}
+            # A default and not a constant of the task: Kubeflow's local runner refuses a null inside a constant.
+            definitions["document"] = {"parameterType": "STRUCT", "defaultValue": step.document, "isOptional": True}
         self.components[f"comp-{step.name}"] = _without_empty(
             executorLabel=executor_name(step.name),
             inputDefinitions=_without_empty(
@@ -230,6 +231,7 @@ def _shim_arguments(step: Step) -> Iterator[str]:
         yield from ("--", *step.argv)
 
 
+@functools.cache
 def shim() -> str:
     """The source text of the program that runs the user's command in the user's image."""
     return files("ctc.steps").joinpath("shim.py").read_text(encoding="utf-8")

@@ -305,6 +305,11 @@ def main() -> int:
 
 
 def _run_pipeline(order: Mapping[str, Any], events: _Events) -> None:
+    # kfp's own switch, on for its first line only: its client of a cluster is most of the import, and is not used.
+    os.environ["_KFP_RUNTIME"] = "true"
+    import kfp  # noqa: F401
+
+    del os.environ["_KFP_RUNTIME"]
     from kfp import components, local
 
     _Observed.events = events
@@ -339,8 +344,8 @@ class _Observed(subprocess.Popen):  # type: ignore[type-arg]
         self._tail = bytearray()
         if self._step:
             self.events.write("start", step=self._step, output=output)
-            # Bytes, whatever the encoding of the user's output.
-            options |= {"text": False, "bufsize": -1}
+            # Bytes, whatever the encoding of the user's output. No step outlives the runner.
+            options |= {"text": False, "bufsize": -1, "preexec_fn": die_with_parent}
         super().__init__(args, **options)
         if self._step:
             self.stdout = _Relay(self.stdout, self._tail)  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 _BARE = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
@@ -22,37 +22,36 @@ def as_yaml(document: Mapping[str, Any]) -> bytes:
 
     Takes what JSON takes. Raises `ValueError` for a number that JSON has no word for.
     """
-    return ("\n".join(_mapping(document, "")) + "\n").encode()
+    lines: list[str] = []
+    _mapping(lines, document, "", "")
+    return ("\n".join(lines) + "\n").encode()
 
 
-def _mapping(value: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _mapping(lines: list[str], value: Mapping[str, Any], first: str, indent: str) -> None:
+    """`first` takes the place of the indentation of the first line."""
+    lead = first
     for key in sorted(value):
-        yield from _entry(f"{indent}{_string(key)}:", value[key], indent)
+        _entry(lines, f"{lead}{_string(key)}:", value[key], indent)
+        lead = indent
 
 
-def _sequence(value: Sequence[Any], indent: str) -> Iterator[str]:
-    for item in value:
-        if isinstance(item, Mapping) and item:
-            first, *rest = _mapping(item, f"{indent}  ")
-            yield f"{indent}- {first.lstrip(' ')}"
-            yield from rest
-        else:
-            yield from _entry(f"{indent}-", item, indent)
-
-
-def _entry(lead: str, value: Any, indent: str) -> Iterator[str]:
+def _entry(lines: list[str], lead: str, value: Any, indent: str) -> None:
     deeper = f"{indent}  "
     if isinstance(value, Mapping) and value:
-        yield lead
-        yield from _mapping(value, deeper)
+        lines.append(lead)
+        _mapping(lines, value, deeper, deeper)
     elif isinstance(value, list | tuple) and value:
-        yield lead
-        yield from _sequence(value, deeper)
+        lines.append(lead)
+        for item in value:
+            if isinstance(item, Mapping) and item:
+                _mapping(lines, item, f"{deeper}- ", f"{deeper}  ")
+            else:
+                _entry(lines, f"{deeper}-", item, deeper)
     elif isinstance(value, str) and _is_text(value):
-        yield f"{lead} |"
-        yield from (f"{deeper}{line}" if line else "" for line in value[:-1].split("\n"))
+        lines.append(f"{lead} |")
+        lines += [f"{deeper}{line}" if line else "" for line in value[:-1].split("\n")]
     else:
-        yield f"{lead} {_scalar(value)}"
+        lines.append(f"{lead} {_scalar(value)}")
 
 
 def _scalar(value: Any) -> str:
@@ -62,7 +61,7 @@ def _scalar(value: Any) -> str:
         return "{}"
     if isinstance(value, list | tuple):
         return "[]"
-    if isinstance(value, float) and not isinstance(value, bool):
+    if isinstance(value, float):
         return _float(value)
     return json.dumps(value, allow_nan=False)
 

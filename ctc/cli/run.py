@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ctc.cli.common import OK, SPEC_ERRORS, load_or_exit, print_diagnostics, say_failure, use_color
-from ctc.diagnostics import CtcError, Severity
+from ctc.cli.common import OK, SPEC_ERRORS, print_diagnostics, say_failure, use_color
+from ctc.diagnostics import CtcError, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from ctc.language.spec import Spec
@@ -55,7 +55,7 @@ def run(
     Examples:
       ctc run ctc.yaml
       ctc run ctc.yaml --at 2013-02-10T11:00:00Z --at 2013-03-10T10:00:00Z
-      ctc run ctc.yaml --target sagemaker --state /tmp/try
+      ctc run ctc.yaml --target sagemaker --state trial
       ctc run ctc.yaml --manual "new feature in the model"
       ctc run ctc.yaml --at 2013-02-10 -o json
 
@@ -67,7 +67,10 @@ def run(
 
     if manual is not None and len(instants) > 1:
         raise click.UsageError("--manual asks for one run: give one --at beside it, or none")
-    at = [parse_instant(text) for text in instants] or [datetime.now(UTC).replace(microsecond=0)]
+    try:
+        at = [parse_instant(text) for text in instants] or [datetime.now(UTC).replace(microsecond=0)]
+    except CtcError as error:
+        raise click.UsageError(f"--at: {error.message}; {error.help}") from error
     compiled = _compiled(spec, environment, target)
     if compiled is None:
         return SPEC_ERRORS
@@ -87,6 +90,8 @@ def run(
     page = _write_page(loaded, name, deployment.state, report)
     _print_result(ran.records, focus(loaded), page, output)
     if ran.failure is None:
+        if not ran.records:
+            click.echo("nothing to do: no trigger fired", err=True)
         return OK
     if ran.left:
         click.echo(f"not run: {len(ran.left)} later instants, from {ran.left[0]:%Y-%m-%dT%H:%M:%SZ}", err=True)
@@ -101,7 +106,7 @@ def choose_target(path: Path, environment: str | None, target: str | None) -> st
         raise click.UsageError(f"unknown target `{target}`; there are: {', '.join(targets.NAMES)}")
     if target is not None:
         return target
-    spec = load_or_exit(path, environment, None)
+    spec = load_quietly(path, environment, None)
     named = [name for name in targets.NAMES if name in spec.targets]
     if not named:
         raise CtcError(
@@ -109,6 +114,17 @@ def choose_target(path: Path, environment: str | None, target: str | None) -> st
             "add a `targets:` section, for instance `targets: {kubeflow: {bucket: my-bucket}}`",
         )
     return named[0]
+
+
+def load_quietly(path: Path, environment: str | None, target: str | None) -> Spec:
+    """The spec, or its errors on stderr and exit code 1; warnings are for the verbs that judge the spec."""
+    from ctc.language.load import load_spec
+
+    loaded = load_spec(path, environment, target)
+    if loaded.spec is None:
+        print_diagnostics(loaded.diagnostics)
+        raise click.exceptions.Exit(SPEC_ERRORS)
+    return loaded.spec
 
 
 def _compiled(path: Path, environment: str | None, target: str | None) -> tuple[Spec, str, dict[str, bytes]] | None:
@@ -120,15 +136,20 @@ def _compiled(path: Path, environment: str | None, target: str | None) -> tuple[
 
     name = choose_target(path, environment, target)
     loaded = load_spec(path, environment, name)
-    errors = any(item.severity is Severity.ERROR for item in loaded.diagnostics)
-    if loaded.spec is None or errors:
+    if loaded.spec is None:
         print_diagnostics(loaded.diagnostics)
         return None
     if name not in loaded.spec.targets:
         raise CtcError(f"{path} has no section for the target {name}", f"add `{name}:` under `targets:`")
     built = build(loaded.spec, targets.load(name))
-    print_diagnostics((*(() if target is None else loaded.diagnostics), *(place(i, loaded) for i in built.diagnostics)))
+    found = (*loaded.diagnostics, *(place(item, loaded) for item in built.diagnostics))
+    print_diagnostics([item for item in found if item.severity is Severity.ERROR or not _of_the_service(item)])
     return None if built.bundle is None else (loaded.spec, name, files(built.bundle, built.system))
+
+
+def _of_the_service(item: Diagnostic) -> bool:
+    """What the target's service would not do says nothing about this machine; `validate` and `compile` tell it."""
+    return item.code.startswith("CT3")
 
 
 def _user() -> str:
@@ -162,8 +183,6 @@ def _print_result(records: Sequence[Record], focus: Focus, page: Path, output: s
     if found:
         click.echo(f"\n{focus.metric} by cycle, instants in UTC\n")
         click.echo(table(COLUMNS, summary(found, focus), RIGHT))
-    else:
-        click.echo("no trigger fired: nothing to do")
     click.echo(f"\nreport: {_short(page)}")
 
 
@@ -196,7 +215,7 @@ class _Console:
         self._say(click.style(f"{instant:%Y-%m-%d %H:%M:%S} UTC".replace(":00 UTC", " UTC"), bold=True))
         self._woken = False
 
-    def woke(self, records: Sequence[Record]) -> None:
+    def woke(self, records: Sequence[Record], said: str) -> None:
         from ctc.run.records import mappings
 
         first, self._woken = not self._woken, True
@@ -211,10 +230,12 @@ class _Console:
             if suppressed:
                 self._line("suppressed", f"by {suppressed.get('by')}: {suppressed.get('reason')}", "yellow")
             for action in mappings(record, "actions"):
+                if action.get("action") == "start_training" and action.get("launch", 1) > 1:
+                    self._line("again", f"the attempt ended without a record: start {action['launch']}")
                 if action.get("action") == "promote":
                     self._line("promoted", f"version {action.get('version')} is the champion", "green")
         if first and not records:
-            self._line("quiet", "no trigger fired")
+            self._line("quiet", said or "no trigger fired")
 
     def training(self, attempt: str) -> None:
         self._line("attempt", attempt)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ctc.cli.common import OK, load_or_exit
+from ctc.cli.common import OK
 from ctc.diagnostics import CtcError
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ def _words(words: tuple[str, ...]) -> tuple[str | None, Path]:
 def _state(path: Path, environment: str | None, target: str | None, state: Path | None) -> tuple[Spec, Path]:
     """The spec and the state folder of the target asked for, else of the first target that has one."""
     from ctc import targets
-    from ctc.cli.run import choose_target
+    from ctc.cli.run import choose_target, load_quietly
     from ctc.run.records import state_folder
 
     name = choose_target(path, environment, target)
-    spec = load_or_exit(path, environment, name)
+    spec = load_quietly(path, environment, name)
     names = [name] if target is not None else [name, *(other for other in targets.NAMES if other != name)]
     folders = [state_folder(path.absolute().parent, spec, other, state) for other in names]
     return spec, next((folder for folder in folders if folder.is_dir()), folders[0])

@@ -69,14 +69,14 @@ def _findings(path: Path, environment: str | None, targets: tuple[str, ...]) -> 
 
 def _on_target(path: Path, environment: str | None, target: str) -> tuple[Diagnostic, ...]:
     from ctc import targets as registry
-    from ctc.compiler.build import check
+    from ctc.compiler.build import build
     from ctc.language.load import load_spec, place
 
     loaded = load_spec(path, environment, target)
     if loaded.spec is None:
         return loaded.diagnostics
-    limits = check(loaded.spec, registry.load(target))
-    return (*loaded.diagnostics, *(place(item, loaded) for item in limits))
+    built = build(loaded.spec, registry.load(target))
+    return (*loaded.diagnostics, *(place(item, loaded) for item in built.diagnostics))
 
 
 def _print(path: Path, found: tuple[Diagnostic, ...]) -> None:

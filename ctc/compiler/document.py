@@ -6,6 +6,7 @@ fractions. `ctc/policy` and `ctc/steps` read these sections; neither sees the sp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ctc.language.spec import (
@@ -116,7 +117,7 @@ def _validation(spec: Spec) -> dict[str, Any]:
 def _training(spec: Spec) -> dict[str, Any]:
     return {
         "image": spec.training.image,
-        "predict": list(spec.training.predict),
+        "predict": list(fill_hyperparameters(spec.training.predict, spec.training.hyperparameters)),
         "hyperparameters": dict(spec.training.hyperparameters),
         "seed": spec.training.seed,
         "timeout": spec.training.timeout.total_seconds(),
@@ -186,6 +187,18 @@ def _trigger(trigger: Trigger) -> dict[str, Any]:
 
 def _registry(spec: Spec) -> dict[str, Any]:
     return {"model": spec.deployed_name, "keep": spec.promotion.keep}
+
+
+def fill_hyperparameters(argv: tuple[str, ...], hyperparameters: Mapping[str, object]) -> tuple[str, ...]:
+    """Replaces each `{hp.NAME}`; the placeholders of paths stay for the step to fill."""
+    words = list(argv)
+    for name, value in hyperparameters.items():
+        words = [word.replace(f"{{hp.{name}}}", _word(value)) for word in words]
+    return tuple(words)
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def lease_seconds(spec: Spec) -> float:

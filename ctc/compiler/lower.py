@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ctc.compiler.bundle import canonical
-from ctc.compiler.document import document
+from ctc.compiler.document import document, fill_hyperparameters
 from ctc.compiler.ir import (
     Branch,
     Parameter,
@@ -200,18 +200,6 @@ class _Builder:
             retries=training.retries,
             **fields,
         )
-
-
-def fill_hyperparameters(argv: tuple[str, ...], hyperparameters: Mapping[str, object]) -> tuple[str, ...]:
-    """Replaces each `{hp.NAME}`; the placeholders of paths stay for the step to fill."""
-    words = list(argv)
-    for name, value in hyperparameters.items():
-        words = [word.replace(f"{{hp.{name}}}", _word(value)) for word in words]
-    return tuple(words)
-
-
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _crons(spec: Spec) -> tuple[tuple[str, str, str], ...]:

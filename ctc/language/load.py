@@ -1,4 +1,4 @@
-"""A spec from its file: read, render, check the shape, build the types, check the meaning. Never raises on bad input."""
+"""A spec from its file: read, render, check the shape, build the types, check the meaning. Bad input never raises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from ctc.diagnostics import Diagnostic, Label, Severity
 from ctc.language.checks import run
 from ctc.language.render import DEFAULT, render
 from ctc.language.shape import check_shape
-from ctc.language.source import Path, Spans, at, read
+from ctc.language.source import read
+from ctc.language.spans import Path, Spans, at
 from ctc.language.spec import Spec
 from ctc.language.typed import spec_from
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ctc.diagnostics import Diagnostic, Label, Severity
-from ctc.language.source import Document, Path, Spans, at
+from ctc.language.shape import schema
+from ctc.language.source import Document
+from ctc.language.spans import Path, Spans, at
 
 DEFAULT = "default"
 """The environment of a spec that has no `environments`."""
@@ -72,7 +74,10 @@ class _Renderer:
         listed = ", ".join(named)
         if environment is None:
             self.report(
-                "CT220", "this spec has environments; say which one", ("environments",), f"use --env with one of: {listed}"
+                "CT220",
+                "this spec has environments; say which one",
+                ("environments",),
+                f"use --env with one of: {listed}",
             )
             return None
         if environment not in named:
@@ -84,7 +89,7 @@ class _Renderer:
     def patch(self, environment: str) -> None:
         patch = self.data["environments"][environment]
         if isinstance(patch, dict):
-            self._merge(self.data, (), patch, ("environments", environment))
+            self._merge(self.data, (), patch, ("environments", environment), schema())
 
     def override(self, target: str) -> None:
         """`targets.<target>.variables` replaces values of `variables`."""
@@ -93,14 +98,15 @@ class _Renderer:
         if target not in named:
             listed = ", ".join(named) or "none"
             message = f"the spec names no target `{target}`"
-            help = f"it has: {listed}; add `{target}:` with its addresses under `targets`"
-            self.report("CT302", message, ("targets",), help)
+            advice = f"it has: {listed}; add `{target}:` with its addresses under `targets`"
+            self.report("CT302", message, ("targets",), advice)
             return
         settings = named[target]
         values = settings.get("variables") if isinstance(settings, dict) else None
         variables = self.data.get("variables")
         if isinstance(values, dict) and isinstance(variables, dict | None):
-            self._merge(self.data.setdefault("variables", {}), ("variables",), values, ("targets", target, "variables"))
+            base = self.data.setdefault("variables", {})
+            self._merge(base, ("variables",), values, ("targets", target, "variables"), {})
 
     def fill(self) -> None:
         variables = self.data.get("variables")
@@ -109,10 +115,12 @@ class _Renderer:
         for key in self.data:
             if key not in _LITERAL:
                 self.data[key] = self._filled(self.data[key], (key,), known, used)
+        misspelt = any(item.code in ("CT222", "CT223") for item in self.diagnostics)
         for name, value in known.items():
             if isinstance(value, str) and _REFERENCE.search(value):
-                self.report("CT223", "a variable's value refers to nothing else", ("variables", name), "write the value out")
-            elif name not in used:
+                message = "a variable's value refers to nothing else"
+                self.report("CT223", message, ("variables", name), "write the value out")
+            elif name not in used and not misspelt:
                 message = f"nothing uses the variable `{name}`"
                 self.report("CT224", message, ("variables", name), "remove it", Severity.WARNING, key=True)
 
@@ -131,39 +139,49 @@ class _Renderer:
         dotted = ".".join(map(str, path))
         self.diagnostics.append(Diagnostic(code, severity, message, dotted, span, label, help))
 
-    def _merge(self, base: dict[str, Any], path: Path, patch: Mapping[str, Any], origin: Path) -> None:
+    def _merge(
+        self, base: dict[str, Any], path: Path, patch: Mapping[str, Any], origin: Path, part: Mapping[str, Any]
+    ) -> None:
+        """`part` of the schema describes `base`: a key that it has by itself may be added, a name of the user's not."""
+        known = part.get("properties", {})
         for key, value in patch.items():
             here, source = (*path, key), (*origin, key)
-            if key not in base or here == ("environments",):
-                self._missed(base, path, key, source)
+            if (key not in base and (value is None or key not in known)) or here == ("environments",):
+                self._missed([*base, *known], path, key, source)
             elif value is None:
                 del base[key]
-            elif isinstance(value, dict) and isinstance(base[key], dict):
-                self._merge(base[key], here, value, source)
+                self._forget(here)
+            elif isinstance(value, dict) and isinstance(base.get(key), dict):
+                inner = known.get(key) or part.get("additionalProperties")
+                self._merge(base[key], here, value, source, inner if isinstance(inner, dict) else {})
             else:
                 base[key] = _copy(value)
                 self._move(source, here)
 
-    def _missed(self, base: Mapping[str, Any], path: Path, key: str, source: Path) -> None:
+    def _missed(self, names: list[str], path: Path, key: str, source: Path) -> None:
         from difflib import get_close_matches
 
         where = f"`{'.'.join(map(str, path))}`" if path else "the spec"
-        close = get_close_matches(key, [name for name in base if name != "environments"], 1)
-        help = (
+        close = get_close_matches(key, [name for name in names if name not in ("environments", key)], 1)
+        advice = (
             f"did you mean `{close[0]}`?"
             if close
-            else "a patch changes what is there: write the key in the spec itself first, with the value that holds elsewhere"
+            else "a patch changes what is there: write the key in the spec itself first"
         )
         span = at(self.spans, path, key=True) if path else None
         label = None if span is None else Label(span, f"has no `{key}`")
-        self.report("CT221", f"this patch hits nothing: {where} has no `{key}`", source, help, key=True, label=label)
+        self.report("CT221", f"this patch hits nothing: {where} has no `{key}`", source, advice, key=True, label=label)
 
     def _move(self, source: Path, here: Path) -> None:
         """The places of a subtree that now stands somewhere else; the old ones below `here` go."""
-        moved = {(*here, *path[len(source) :]): place for path, place in self.spans.items() if path[: len(source)] == source}
+        length = len(source)
+        moved = {(*here, *path[length:]): place for path, place in self.spans.items() if path[:length] == source}
+        self._forget(here)
+        self.spans.update(moved)
+
+    def _forget(self, here: Path) -> None:
         for path in [path for path in self.spans if path[: len(here)] == here]:
             del self.spans[path]
-        self.spans.update(moved)
 
     def _filled(self, value: Any, path: Path, variables: Mapping[str, Any], used: set[str]) -> Any:
         if isinstance(value, dict):
@@ -176,7 +194,7 @@ class _Renderer:
         used.update(name for name in names.values() if name is not None)
         whole = _REFERENCE.fullmatch(value)
         if whole is not None and names[whole[1]] is not None:
-            return variables[names[whole[1]]]
+            return variables[names[whole[1]] or ""]
         return _REFERENCE.sub(lambda match: self._text(match, names[match[1]], variables), value)
 
     def _text(self, match: re.Match[str], name: str | None, variables: Mapping[str, Any]) -> str:
@@ -186,15 +204,15 @@ class _Renderer:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     def _variable(self, inner: str, path: Path, variables: Mapping[str, Any]) -> str | None:
-        """The variable that a reference names. None for text that is no reference, such as ${HOME}, and after an error."""
+        """The variable that a reference names; None after an error, and for what is no reference, such as ${HOME}."""
         scope, dot, name = inner.partition(".")
         if scope == "var" and dot:
             if name in variables:
                 return name
-            help = _suggestion(name, variables)
-            self.report("CT222", f"the variable `{name}` is not defined", path, help)
+            advice = _suggestion(name, variables)
+            self.report("CT222", f"the variable `{name}` is not defined", path, advice)
         elif scope == "matrix" and dot:
-            self.report("CT190", "`${matrix.NAME}` is not supported yet in this version", path, "write one spec for each")
+            self.report("CT190", "`${matrix.NAME}` is not supported yet in this version", path, "write a spec for each")
         elif dot or inner in variables:
             name = name if dot else inner
             self.report("CT223", f"`${{{inner}}}` is not a reference", path, f"write ${{var.{name}}}")
@@ -216,15 +234,3 @@ def _copy(value: Any) -> Any:
     if isinstance(value, list):
         return [_copy(item) for item in value]
     return value
-
-
-def strings(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """Every text of a tree, with its path."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from strings(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from strings(item, (*path, index))
-    elif isinstance(value, str):
-        yield path, value

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.language.source import Path, Spans, at
+from ctc.language.spans import Path, Spans, at
 from ctc.language.units import READERS
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def check_shape(data: Any, spans: Spans) -> tuple[Diagnostic, ...]:
     """Every departure from the schema, in no particular order."""
     if not isinstance(data, dict):
         message = f"a spec is a map of keys, not {_kind_of(data)}"
-        help = "start with `apiVersion: ctc/v1`"
-        return (Diagnostic("CT100", Severity.ERROR, message, span=at(spans, ()), help=help),)
+        advice = "start with `apiVersion: ctc/v1`"
+        return (Diagnostic("CT100", Severity.ERROR, message, span=at(spans, ()), help=advice),)
     errors = list(_validator().iter_errors(data))
-    return tuple(_Translation(errors, spans).diagnostics())
+    return tuple(_Translation(errors, data, spans).diagnostics()) if errors else ()
 
 
 @cache
@@ -59,8 +59,8 @@ def schema() -> dict[str, Any]:
 
 @cache
 def _validator() -> Any:
+    from jsonschema import validators
     from jsonschema.exceptions import ValidationError
-    from jsonschema.validators import Draft202012Validator, extend
 
     def unit(_validator: Any, name: str, value: Any, _schema: Any) -> Iterator[ValidationError]:
         if isinstance(value, bool) or not isinstance(value, str | (int | float if name == "share" else str)):
@@ -71,12 +71,14 @@ def _validator() -> Any:
             yield ValidationError(str(error))
 
     # The schema itself is checked by a test: doing it here would cost more than all the rest.
-    return extend(Draft202012Validator, {"x-unit": unit})(schema())
+    make: Any = validators.extend  # without types in its stubs
+    return make(validators.Draft202012Validator, {"x-unit": unit})(schema())
 
 
 class _Translation:
-    def __init__(self, errors: list[ValidationError], spans: Spans) -> None:
+    def __init__(self, errors: list[Any], data: Any, spans: Spans) -> None:
         self.errors = errors
+        self.data = data
         self.spans = spans
         self.unknown: dict[Path, set[str]] = {}
         """Keys that somebody meant, rightly spelt, by the map in which they are not."""
@@ -93,7 +95,7 @@ class _Translation:
                     seen.add((path, item.code))
                     yield item
 
-    def _translate(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+    def _translate(self, error: Any, path: Path) -> Iterator[Diagnostic]:
         match str(error.validator):
             case "additionalProperties":
                 yield from self._unknown_keys(error, path)
@@ -110,8 +112,7 @@ class _Translation:
             case "not":
                 yield self._two_kinds(path, list(error.instance))
             case "None":
-                # A `false` schema below `dependentSchemas`: the key that excludes the one at the end of the path.
-                yield self._two_kinds(path[:-1], [str(error.absolute_schema_path[-3]), str(path[-1])])
+                yield self._two_kinds(path, self._excluding(error, path))
             case "x-unit":
                 yield self._at("CT106", f"`{_name(path)}`: {error.message}", path)
             case "pattern":
@@ -119,7 +120,7 @@ class _Translation:
             case _:
                 yield self._beyond_limits(error, path)
 
-    def _unknown_keys(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+    def _unknown_keys(self, error: Any, path: Path) -> Iterator[Diagnostic]:
         from difflib import get_close_matches
 
         known = list(error.schema["properties"])
@@ -136,33 +137,33 @@ class _Translation:
                 continue
             close = get_close_matches(key, known, 1, 0.6)
             meant.update(close)
-            help = f"did you mean `{close[0]}`?" if close else f"{where} has: {_listed(known)}"
+            advice = f"did you mean `{close[0]}`?" if close else f"{where} has: {_listed(known)}"
             if not path and key == "on":
-                help = "write `triggers`: YAML 1.1 reads `on` as true"
+                advice = "write `triggers`: YAML 1.1 reads `on` as true"
                 meant.add("triggers")
-            yield self._at("CT101", f"{where} has no key `{_short(key)}`", (*path, key), help, key=True)
+            yield self._at("CT101", f"{where} has no key `{_short(key)}`", (*path, key), advice, key=True)
 
-    def _missing_key(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+    def _missing_key(self, error: Any, path: Path) -> Iterator[Diagnostic]:
         # The validator gives one error for each; its message is all that says for which.
         key = next(name for name in error.validator_value if name not in error.instance and repr(name) in error.message)
         if key in self.unknown.get(path, ()):
             return
         where = f"`{_name(path)}`" if path else "the spec"
         described = _resolve(error.schema["properties"].get(key, {})).get("description", "")
-        help = f"add `{key}:`" + (f" ({_first_sentence(described)})" if described else "")
-        yield self._at("CT102", f"{where} has no `{key}`", path, help, key=True)
+        advice = f"add `{key}:`" + (f" ({_first_sentence(described)})" if described else "")
+        yield self._at("CT102", f"{where} has no `{key}`", path, advice, key=True)
 
-    def _wrong_type(self, error: ValidationError, path: Path) -> Diagnostic:
+    def _wrong_type(self, error: Any, path: Path) -> Diagnostic:
         unit = error.schema.get("x-unit")
         wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
         names = " or ".join(_TYPES[name] for name in wanted)
-        help = str(error.schema.get("patternErrorMessage", "")) if unit else ""
+        advice = str(error.schema.get("patternErrorMessage", "")) if unit else ""
         what = f"a {unit}" if unit and unit != "instant" else "an instant" if unit else names
         if error.instance is None:
-            return self._at("CT103", f"`{_name(path)}` has no value; it takes {what}", path, help, key=True)
-        return self._at("CT103", f"`{_name(path)}` takes {what}, not {_kind_of(error.instance)}", path, help)
+            return self._at("CT103", f"`{_name(path)}` has no value; it takes {what}", path, advice, key=True)
+        return self._at("CT103", f"`{_name(path)}` takes {what}, not {_kind_of(error.instance)}", path, advice)
 
-    def _wrong_value(self, error: ValidationError, path: Path) -> Diagnostic:
+    def _wrong_value(self, error: Any, path: Path) -> Diagnostic:
         from difflib import get_close_matches
 
         allowed = [error.validator_value] if error.validator == "const" else list(error.validator_value)
@@ -171,10 +172,10 @@ class _Translation:
             message = f"`{_name(path)}: {value}` is not supported yet in this version"
             return self._at("CT190", message, path, f"this version has: {_listed(allowed)}")
         close = get_close_matches(value, allowed, 1, 0.6) if isinstance(value, str) else []
-        help = f"did you mean `{close[0]}`?" if close else ""
-        return self._at("CT104", f"`{_name(path)}` is one of: {_listed(allowed)}", path, help)
+        advice = f"did you mean `{close[0]}`?" if close else ""
+        return self._at("CT104", f"`{_name(path)}` is one of: {_listed(allowed)}", path, advice)
 
-    def _no_kind(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+    def _no_kind(self, error: Any, path: Path) -> Iterator[Diagnostic]:
         if self.unknown.get(path):
             return
         if error.validator == "anyOf":
@@ -187,24 +188,35 @@ class _Translation:
         amount = "at least" if self._may_combine(error) else "exactly"
         yield self._at("CT107", f"`{_name(path)}` needs {amount} one of: {_listed(kinds)}", path, key=True)
 
-    def _may_combine(self, error: ValidationError) -> bool:
+    def _may_combine(self, error: Any) -> bool:
         return "not" not in error.schema and "dependentSchemas" not in error.schema
 
     def _two_kinds(self, path: Path, keys: list[str]) -> Diagnostic:
-        first, second = sorted(keys[:2], key=lambda key: at(self.spans, (*path, key), key=True) or _NOWHERE)
+        first, second = keys[:2]
         message = f"`{_name(path)}` has both `{first}` and `{second}`; it takes one of them"
         item = self._at("CT107", message, (*path, second), "make two entries, or remove one key", key=True)
         span = at(self.spans, (*path, first), key=True)
         return item if span is None else _with_label(item, span, "the other one")
 
-    def _malformed(self, error: ValidationError, path: Path) -> Diagnostic:
+    def _excluding(self, error: Any, path: Path) -> list[str]:
+        """The keys that are there and exclude each other: those that `dependentSchemas` names."""
+        steps = list(error.absolute_schema_path)
+        part: Any = schema()
+        for step in steps[: steps.index("dependentSchemas") + 1]:
+            part = part[step]
+        node = self.data
+        for step in path:
+            node = node[step]
+        return [key for key in node if key in part]
+
+    def _malformed(self, error: Any, path: Path) -> Diagnostic:
         explained = str(error.schema.get("patternErrorMessage", "this text does not have the form that is needed here"))
         if "propertyNames" in error.absolute_schema_path:
             name = str(error.instance)
             return self._at("CT108", f"`{_short(name)}` is not a name", (*path, name), explained, key=True)
         return self._at("CT106", f"`{_name(path)}` does not have the right form", path, explained)
 
-    def _beyond_limits(self, error: ValidationError, path: Path) -> Diagnostic:
+    def _beyond_limits(self, error: Any, path: Path) -> Diagnostic:
         limit = error.validator_value
         said = {
             "minimum": f"must be at least {limit}",
@@ -220,9 +232,6 @@ class _Translation:
     def _at(self, code: str, message: str, path: Path, help: str = "", *, key: bool = False) -> Diagnostic:
         span = at(self.spans, path, key=key)
         return Diagnostic(code, Severity.ERROR, message, ".".join(map(str, path)), span, help=help)
-
-
-_NOWHERE: Any = None
 
 
 def _with_label(item: Diagnostic, span: Any, text: str) -> Diagnostic:
@@ -243,8 +252,9 @@ def _kind_of(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "true or false"
-    kinds: list[tuple[type, str]] = [(dict, "a map"), (list, "a list"), (str, "text"), (int, "a number"), (float, "a number")]
-    return next(name for kind, name in kinds if isinstance(value, kind))
+    if isinstance(value, int | float):
+        return "a number"
+    return "a map" if isinstance(value, dict) else "a list" if isinstance(value, list) else "text"
 
 
 def _name(path: Path) -> str:

@@ -1,18 +1,19 @@
 """YAML to plain data, with the place of every key and value. Never raises on what a file holds.
 
-The data model is YAML 1.2 core: `NO` and `on` are strings, `1e-3` is a number. What another reader (YAML 1.1) would take
-for something else is refused with the spelling that both understand. Built on libyaml's events, without recursion, so
+The data model is YAML 1.2 core: `NO` and `on` are strings, `1e-3` is a number. A number that a reader of YAML 1.1 would
+take for another is refused, with the spelling that both understand. Built on libyaml's events, without recursion, so
 that depth, size and alias expansion are bounded before they cost anything.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from ctc.diagnostics import Diagnostic, Label, Severity, Span
+from ctc.language.spans import Path, Place, Spans
 
 if TYPE_CHECKING:
     import yaml
@@ -38,20 +39,6 @@ CODES: dict[str, str] = {
     "CT018": "a merge key whose value is not a map",
     "CT020": "a key that stands twice",
 }
-
-Path = tuple[str | int, ...]
-"""Where a node stands in the tree: keys and list indices from the root."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a node stands in the file: its key, if it has one, and its value."""
-
-    key: Span | None
-    value: Span
-
-
-Spans = dict[Path, Place]
 
 
 @dataclass(frozen=True)
@@ -101,16 +88,6 @@ def parse(text: str, file: str = "<spec>") -> Document:
     if builder.data is None and not builder.diagnostics:
         builder.error("CT001", "the file is empty", Span(file, 1, 1, 2), "start with `apiVersion: ctc/v1`")
     return Document(file, builder.data, builder.spans, tuple(builder.diagnostics))
-
-
-def at(spans: Spans, path: Path, *, key: bool = False) -> Span | None:
-    """The place of a node, of its key if so asked, or of the nearest node above it that the file holds."""
-    for length in range(len(path), -1, -1):
-        place = spans.get(path[:length])
-        if place is not None:
-            prefer_key = key or length < len(path)
-            return place.key if prefer_key and place.key is not None else place.value
-    return None
 
 
 def _refused(file: str, code: str, message: str, span: Span | None = None) -> Document:
@@ -182,11 +159,9 @@ class _Builder:
 
     def syntax(self, error: yaml.YAMLError) -> Diagnostic:
         """libyaml's complaint in the user's words, at its place."""
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        mark = getattr(error, "problem_mark", None)
         if mark is None:
-            position = getattr(error, "position", None)
-            line = 0 if position is None else "\n".join(self.lines)[:position].count("\n")
-            return self._at_line("CT004", "a character that YAML does not allow stands here", line, 0)
+            return self._forbidden_character()
         line = min(mark.line, len(self.lines) - 1)
         text = self.lines[line]
         indent = text[: len(text) - len(text.lstrip())]
@@ -194,12 +169,28 @@ class _Builder:
             message = "a tab indents this line; YAML indents with spaces"
             return self._at_line("CT003", message, line, indent.index("\t"), "replace each tab by two spaces")
         problem = str(getattr(error, "problem", None) or error)
-        message, help = _PROBLEMS.get(problem, (problem, ""))
-        siblings = self._indent_before(line)
-        if "expected" in problem and siblings is not None and siblings != len(indent):
-            message = f"this line does not fit: it is indented by {len(indent)}, the line before by {siblings}"
-            help = "give keys of the same map the same indentation, and check the brackets and quotes above"
-        return self._at_line("CT004", message, line, mark.column, help)
+        before = self._indent_before(line)
+        if problem in _INDENTATION and before is not None and before != len(indent):
+            message = (
+                f"this line is indented by {len(indent)}, the one before by {before}, and they do not fit together"
+            )
+            advice = "give the keys of one map the same indentation"
+            return self._at_line("CT004", message, line, len(indent), advice)
+        message, advice = _PROBLEMS.get(problem, (problem, ""))
+        found = self._at_line("CT004", message, line, mark.column, advice)
+        opened = getattr(error, "context_mark", None)
+        if opened is None or opened.line == line:
+            return found
+        column = opened.column + 1
+        return replace(found, label=Label(Span(self.file, opened.line + 1, column, column + 1), "begun here"))
+
+    def _forbidden_character(self) -> Diagnostic:
+        for line, text in enumerate(self.lines):
+            match = _FORBIDDEN.search(text)
+            if match is not None:
+                message = f"the character U+{ord(match[0]):04X} stands here, which YAML does not allow"
+                return self._at_line("CT004", message, line, match.start(), "remove it")
+        return self._at_line("CT004", "the file holds a character that YAML does not allow", 0, 0)
 
     def _at_line(self, code: str, message: str, line: int, column: int, help: str = "") -> Diagnostic:
         span = Span(self.file, line + 1, column + 1, column + 2)
@@ -333,12 +324,12 @@ class _Builder:
     def _attach(self, value: Any, span: Span, path: Path, merged_from: Path | None = None) -> None:
         if not self._stack:
             self.data = value
-            self.spans[()] = Place(None, span)
+            self.spans[()] = Place(None, span, _is_scalar(value))
             return
         frame = self._stack[-1]
         if isinstance(frame.container, list):
             frame.container.append(value)
-            self.spans[path] = Place(None, span)
+            self.spans[path] = Place(None, span, _is_scalar(value))
             return
         key, key_span = frame.key, frame.key_span
         frame.key = frame.key_span = None
@@ -347,7 +338,7 @@ class _Builder:
             frame.merges.append((value, merged_from if merged_from is not None else path, span))
         elif key not in frame.container:
             frame.container[key] = value
-            self.spans[path] = Place(key_span, span)
+            self.spans[path] = Place(key_span, span, _is_scalar(value))
 
     def _expect_value(self, span: Span, container: Any) -> None:
         """A map, a list or an alias where a key belongs."""
@@ -357,8 +348,8 @@ class _Builder:
         if isinstance(frame.container, dict) and frame.key_span is None:
             line = self.lines[min(span.line, len(self.lines)) - 1]
             template = isinstance(container, dict) and line[max(span.column - 2, 0) :].startswith("{{")
-            help = "a spec has no templates; use ${var.NAME}, and quote text that has braces" if template else ""
-            self.error("CT014", "a key is a plain word, not a map, a list or an alias", span, help)
+            advice = "a spec has no templates; use ${var.NAME}, and quote text that has braces" if template else ""
+            self.error("CT014", "a key is a plain word, not a map, a list or an alias", span, advice)
             self.data = None
             raise _Stop
 
@@ -384,12 +375,18 @@ class _Builder:
             return text
 
 
+def _is_scalar(value: Any) -> bool:
+    return not isinstance(value, dict | list)
+
+
 def _short(text: str) -> str:
     printable = re.sub(r"[^\x20-\x7e\xa0-\uffff]", "?", text)
     return printable if len(printable) <= 40 else printable[:37] + "..."
 
 
 _QUOTE = "quote text that has `:`, `#`, `{`, `[`, `*`, `&`, `!`, `%`, `@` or a backquote"
+_FORBIDDEN = re.compile("[^\t\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_INDENTATION = ("mapping values are not allowed in this context", "did not find expected key")
 _PROBLEMS: dict[str, tuple[str, str]] = {
     "found character that cannot start any token": ("a value cannot start with this character", _QUOTE),
     "mapping values are not allowed in this context": ("a `:` that starts a value does not belong here", _QUOTE),

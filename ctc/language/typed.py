@@ -1,9 +1,8 @@
-"""A tree of the right shape to the frozen types, with the defaults of `spec.py`. Cannot fail: `shape.py` came before."""
+"""A tree of the right shape to the frozen types. Cannot fail: `shape.py` came before. Defaults: `spec.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from ctc.language import units
@@ -96,8 +95,9 @@ def _label(data: Tree) -> Label:
 
 
 def _check(name: str, data: Tree) -> Check:
+    kind: Any
     [kind] = data.keys() - {"source", "on_fail"}
-    arguments = {}
+    arguments: dict[str, Any] = {}
     for key, value in data[kind].items():
         if key == "max_age":
             arguments[key] = units.duration(value).total_seconds()
@@ -129,8 +129,10 @@ def _training(data: Tree) -> Training:
 
 
 def _resources(data: Tree) -> Resources:
-    sizes = {key: units.size(data[key]) for key in ("memory", "disk") if key in data}
-    return Resources(**({"cpu": float(data["cpu"])} if "cpu" in data else {}), **sizes)
+    given: dict[str, Any] = {key: units.size(data[key]) for key in ("memory", "disk") if key in data}
+    if "cpu" in data:
+        given["cpu"] = float(data["cpu"])
+    return Resources(**given)
 
 
 def _retraining(data: Tree) -> Retraining:
@@ -170,9 +172,10 @@ def _promotion(data: Tree) -> Promotion:
 
 
 def _gate(name: str, data: Tree) -> Gate:
+    kind: Any
     [(kind, given)] = data.items()
-    numbers = {key: float(given[key]) for key in ("min", "max", "margin", "value") if key in given}
-    shares = {"confidence": units.share(given["confidence"])} if "confidence" in given else {}
+    numbers: dict[str, Any] = {key: float(given[key]) for key in ("min", "max", "margin", "value") if key in given}
+    shares: dict[str, Any] = {"confidence": units.share(given["confidence"])} if "confidence" in given else {}
     return Gate(name=name, kind=kind, metric=given["metric"], **numbers, **shares)
 
 
@@ -203,10 +206,10 @@ def _given(data: Tree, *keys: str) -> dict[str, Any]:
     return {key: data[key] for key in keys if key in data}
 
 
-def _durations(data: Tree, *keys: str) -> dict[str, timedelta]:
+def _durations(data: Tree, *keys: str) -> dict[str, Any]:
     return {key: units.duration(data[key]) for key in keys if key in data}
 
 
-def _integers(data: Tree, *keys: str) -> dict[str, int]:
+def _integers(data: Tree, *keys: str) -> dict[str, Any]:
     # The schema takes 2.0 for a whole number, and it is one.
     return {key: int(data[key]) for key in keys if key in data}

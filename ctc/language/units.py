@@ -20,7 +20,7 @@ _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
 def duration(text: str) -> timedelta:
-    """`6h`, `14d`, `1h30m`, `0d`, or ISO 8601 (`P14D`, `PT6H`). Years and months have no fixed length and are refused."""
+    """`6h`, `14d`, `1h30m`, `0d`, or ISO 8601 (`P14D`, `PT6H`). Years and months have no fixed length."""
     match = _SHORT.fullmatch(text) or _ISO.fullmatch(text)
     if match is None or not any(match.groups()):
         raise ValueError("this is not a duration; write one such as 30m, 6h, 14d, 2w, 1h30m or P14D")

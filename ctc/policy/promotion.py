@@ -59,7 +59,9 @@ def _answer(gate: Mapping[str, Any], evaluation: Mapping[str, Any]) -> GateAnswe
 def _range(gate: Mapping[str, Any], evaluation: Mapping[str, Any]) -> GateAnswer:
     value = _value(evaluation, gate["metric"], "contender")
     if value is None:
-        return GateAnswer(gate["name"], "range", "not_evaluable", f"{gate['metric']} of the contender has no value")
+        measured = (evaluation["metrics"].get(gate["metric"]) or {}).get("contender") or {}
+        reason = measured.get("reason") or f"{gate['metric']} of the contender has no value"
+        return GateAnswer(gate["name"], "range", "not_evaluable", reason)
     low, high = gate["min"], gate["max"]
     numbers = {"contender": value, "min": low, "max": high}
     if low is not None and value < low:

@@ -39,7 +39,9 @@ class Progress(Protocol):
 
     def instant(self, instant: datetime) -> None: ...
 
-    def woke(self, records: Sequence[Record]) -> None: ...
+    def woke(self, records: Sequence[Record], said: str) -> None:
+        """`said` is the wake's own summary, in a line; empty if it gave none."""
+        ...
 
     def training(self, attempt: str) -> None: ...
 
@@ -58,7 +60,7 @@ class Silent:
     def instant(self, instant: datetime) -> None:
         pass
 
-    def woke(self, records: Sequence[Record]) -> None:
+    def woke(self, records: Sequence[Record], said: str) -> None:
         pass
 
     def training(self, attempt: str) -> None:
@@ -175,6 +177,8 @@ def rehearse(
     """
     interpreter = user_python(python, deployment.folder)
     with _writable(deployment.state), _locked(deployment.state):
+        # A run that was killed may have left processes that have not noticed yet.
+        end_children(deployment.state)
         _cancel_stale_launches(deployment.state)
         _place_bundle(deployment, files)
         session = _Session(
@@ -219,8 +223,10 @@ def _cycle(session: _Session, instant: datetime, manual: Mapping[str, str] | Non
         parameters = {"instant": format_instant(instant), "manual": asked}
         start = _Start("wake", parameters, session.state / "wake.log")
         execution = _execute(session, start)
-        session.progress.woke(_news(session))
-        if not execution.ok:
+        news = _news(session)
+        if execution.ok:
+            session.progress.woke(news, _said(start.log))
+        else:
             return Failure(_explain(start, execution, session.state / "scratch"), start.log)
         pending = _pending(session.state)
         if not pending:
@@ -277,6 +283,12 @@ def _execute(session: _Session, start: _Start) -> Execution:
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _said(log: Path) -> str:
+    """The summary with which a wake ends: `ctc: wake: ok; …`."""
+    lines = [line for line in tail(log).splitlines() if line.startswith("ctc: wake: ok; ")]
+    return lines[-1].partition("; ")[2] if lines else ""
 
 
 def _explain(start: _Start, execution: Execution, status: Path, error: str = "") -> str:
@@ -339,7 +351,7 @@ def _writable(state: Path) -> Iterator[None]:
         if error.filename is None or str(state) not in str(error.filename):
             raise
         raise CtcError(
-            f"cannot write {error.filename}: {error.strerror}",
+            f"{error.filename}: {error.strerror}",
             "free some space or name another state folder with --state DIR; what was written before is intact",
         ) from error
 

@@ -111,9 +111,7 @@ def _checked(python: str) -> str:
         raise CtcError(f"{python} does not run: {error}", advice) from error
     said = done.stdout.strip().split(".")
     if done.returncode != 0 or len(said) != 2 or not all(part.isdigit() for part in said):
-        raise CtcError(
-            f"{python} is no Python interpreter: exit code {done.returncode} {done.stderr.strip()}", advice
-        )
+        raise CtcError(f"{python} is no Python interpreter: exit code {done.returncode} {done.stderr.strip()}", advice)
     if (int(said[0]), int(said[1])) < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
         raise CtcError(f"{python} is Python {'.'.join(said)}; the training code needs {oldest} or newer", advice)

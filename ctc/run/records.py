@@ -19,6 +19,7 @@ Record = Mapping[str, Any]
 Outcome = Literal["promoted", "candidate", "held", "stopped", "failed", "lost", "suppressed", "running"]
 
 STATE_FOLDER = ".ctc"
+_PARTS = ("train", "valid", "holdout")
 
 
 def state_folder(folder: Path, spec: Spec, target: str, state: Path | None = None) -> Path:
@@ -168,9 +169,10 @@ class Cycle:
     def rows(self) -> Mapping[str, int]:
         """Rows by part of the snapshot."""
         data = mapping(self.attempt, "data")
-        counts = data.get("rows")
-        source = counts if isinstance(counts, Mapping) else data
-        return {name: value for name, value in source.items() if isinstance(value, int) and value is not True}
+        inner = data.get("rows")
+        source = inner if isinstance(inner, Mapping) else data
+        counts = {name: value for name, value in source.items() if isinstance(value, int) and value is not True}
+        return {name: counts[name] for name in sorted(counts, key=_part_order)}
 
     def estimate(self, metric: str, model: Literal["contender", "champion"]) -> Estimate | None:
         """A model's value of a metric on this cycle's holdout, None where it was not computed."""
@@ -181,6 +183,11 @@ class Cycle:
     def comparison(self, gate: str) -> Record:
         """The paired comparison that a gate rests on; empty where there was none."""
         return mapping(mapping(mapping(self.attempt, "evaluation"), "gates"), gate)
+
+
+def _part_order(name: str) -> tuple[int, str]:
+    """The parts of a snapshot as a run meets them, then whatever else was counted."""
+    return (_PARTS.index(name) if name in _PARTS else len(_PARTS)), name
 
 
 def cycles(records: Iterable[Record]) -> tuple[Cycle, ...]:

@@ -94,11 +94,6 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]], right: Iterable[s
     return "\n".join(text)
 
 
-def answers(cycle: Cycle) -> list[str]:
-    """What each trigger answered: `monthly fired: due since …`."""
-    return [f"{item.get('name')} {item.get('answer')}: {item.get('reason', '')}" for item in cycle.answers]
-
-
 def windows(record: Record | None) -> list[tuple[str, str]]:
     """The data windows as half open intervals."""
     found = mapping(record, "windows")
@@ -111,16 +106,13 @@ def windows(record: Record | None) -> list[tuple[str, str]]:
 
 
 def check_answer(check: Record) -> str:
-    """`pass`, `warn`, `stop` or `fail`, whichever word the check was recorded with."""
-    for key in ("answer", "status"):
-        if isinstance(check.get(key), str):
-            return str(check[key])
-    passed = check.get("passed", check.get("ok"))
-    return NOTHING if passed is None else "pass" if passed else str(check.get("on_fail", "fail"))
+    """`pass`, or what a check that failed does: `stop` or `warn`."""
+    answer = str(check.get("answer", NOTHING))
+    return str(check.get("on_fail", answer)) if answer == "fail" else answer
 
 
 def check_passed(check: Record) -> bool:
-    return check_answer(check) in {"pass", "ok"}
+    return check.get("answer") == "pass"
 
 
 def numbers(found: Mapping[str, Any]) -> str:
@@ -146,13 +138,13 @@ def details(cycle: Cycle, focus: Focus) -> str:
     parts = [
         f"{cycle.id}  {when(cycle.instant)} UTC  {decision(cycle)}",
         f"  {cycle.reason}" if cycle.reason else "",
-        _block("fired", answers(cycle) or list(cycle.fired)),
+        _block("triggers", _judged(cycle.answers) or list(cycle.fired)),
         _block("windows", [f"{name:8}  {span}" for name, span in windows(record)]),
         _block("rows", [f"{name:8}  {count:>12,}" for name, count in cycle.rows.items()]),
-        _block("checks", table(("check", "answer", "reason"), _checks(cycle)).splitlines() if cycle.checks else []),
+        _block("checks", [line for check in cycle.checks for line in _lines(check, check_answer(check))]),
         _block("metrics", _metrics(cycle)),
         _block("slices", _slices(cycle, focus)),
-        _block("gates", table(("gate", "answer", "reason"), _gates(cycle)).splitlines() if cycle.gates else []),
+        _block("gates", _judged(cycle.gates)),
         _block("actions", [f"{item.get('action')} {item.get('key', '')}" for item in _actions(cycle)]),
         _block("error", str((record or {}).get("error") or "").splitlines()),
     ]
@@ -163,11 +155,14 @@ def _block(name: str, lines: Sequence[str]) -> str:
     return "\n".join([f"\n{name}", *(f"  {line}".rstrip() for line in lines)]) if lines else ""
 
 
-def _checks(cycle: Cycle) -> list[tuple[str, str, str]]:
-    return [
-        (str(item.get("name")), check_answer(item), str(item.get("reason") or numbers(mapping(item, "numbers"))))
-        for item in cycle.checks
-    ]
+def _judged(found: Iterable[Record]) -> list[str]:
+    return [line for item in found for line in _lines(item, str(item.get("answer")))]
+
+
+def _lines(item: Record, answer: str) -> list[str]:
+    """An answer with its reason, and its numbers on the next line."""
+    told = numbers(mapping(item, "numbers"))
+    return [f"{item.get('name')} {answer}: {item.get('reason', '')}", *([f"  {told}"] if told else [])]
 
 
 def _metrics(cycle: Cycle) -> list[str]:
@@ -196,10 +191,6 @@ def slice_rows(cycle: Cycle, focus: Focus) -> list[tuple[str, str, Any, Any, Any
             measured = mapping(mapping(part, "metrics"), focus.metric)
             found.append((name, str(value), part.get("n"), measured.get("contender"), measured.get("champion")))
     return found
-
-
-def _gates(cycle: Cycle) -> list[tuple[str, str, str]]:
-    return [(str(item.get("name")), str(item.get("answer")), str(item.get("reason", ""))) for item in cycle.gates]
 
 
 def _actions(cycle: Cycle) -> list[Record]:

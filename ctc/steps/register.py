@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctc import __version__
-from ctc.compiler.lower import fill_hyperparameters
 from ctc.steps import results
 from ctc.steps.ports import Services
 from ctc.steps.storage import to_uri
@@ -42,7 +41,7 @@ def run(task: Task, services: Services) -> Result:
         "attempt": task.attempt,
         "uri": uri,
         "image": training["image"],
-        "predict": list(fill_hyperparameters(tuple(training["predict"]), training["hyperparameters"])),
+        "predict": list(training["predict"]),
         "code": code,
         "trained_until": trained_until,
     }

@@ -78,7 +78,9 @@ def fit(table: pa.Table, options: argparse.Namespace) -> dict[str, Any]:
         early_stopping=False,
         random_state=options.seed,
     )
-    classifier.fit(matrix(table, vocabulary), labels(table))
+    features = matrix(table, vocabulary)
+    features[:, np.isnan(features).all(axis=0)] = 0.0  # binning needs a value; a constant splits nothing
+    classifier.fit(features, labels(table))
     return {"classifier": classifier, "vocabulary": vocabulary}
 
 

@@ -88,7 +88,7 @@ def _error(code: str, message: str, path: str, help: str = "") -> Diagnostic:
 
 
 def _settings(system: System) -> Iterator[Diagnostic]:
-    for key, what in (
+    for key, advice in (
         ("region", "write the region, for example `region: eu-north-1`"),
         ("role", "write the role's ARN, for example `role: arn:aws:iam::123456789012:role/ct`"),
     ):
@@ -215,13 +215,15 @@ def _words(words: list[Any], step: Step, definition: Definition) -> Iterator[Dia
 
 
 def _environment(environment: Mapping[str, Any], step: Step, training: bool) -> Iterator[Diagnostic]:
-    key = f"environment value, {'training' if training else 'processing'}"
     if len(environment) > LIMITS["environment"].value:
         yield _over("CT353", step.origin, "environment", len(environment), f"environment variables of {step.name}")
     for name, value in environment.items():
+        typed = name == "CTC_HYPERPARAMETERS"
+        # Training and the predictions are given the same ones: the narrower limit holds.
+        key = f"environment value, {'training' if training and not typed else 'processing'}"
         if isinstance(value, str) and len(value) > LIMITS[key].value:
-            path = "training.hyperparameters" if name == "CTC_HYPERPARAMETERS" else step.origin
-            yield _over("CT353", path, key, len(value), f"characters in {name} of {step.name}")
+            path = "training.hyperparameters" if typed else step.origin
+            yield _over("CT353", path, key, len(value), f"characters in {name}")
 
 
 def _hyperparameters(hyperparameters: Mapping[str, str]) -> Iterator[Diagnostic]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -135,22 +134,25 @@ def snapshot(folder: Path, n: int, carrier: str = "UA", label: bool = True) -> P
     return folder
 
 
-def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, ModuleType]:
     pytest.importorskip("sklearn")
-    command = [sys.executable, "-B", str(EXAMPLE / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    train = load("train")
+    monkeypatch.setitem(sys.modules, "train", train)  # predict.py imports the file that lies beside it
+    return train, load("predict")
 
 
-def test_train_and_predict_are_deterministic_and_take_values_never_seen(tmp_path: Path) -> None:
-    train, valid = snapshot(tmp_path / "train", 900), snapshot(tmp_path / "valid", 0)
+def test_train_and_predict_are_deterministic_and_take_values_never_seen(
+    scripts: tuple[ModuleType, ModuleType], tmp_path: Path
+) -> None:
+    train, predict = scripts
+    known, later = snapshot(tmp_path / "train", 900), snapshot(tmp_path / "valid", 0)
     strangers = snapshot(tmp_path / "rows", 50, carrier="ZZ", label=False)
     written = []
     for attempt in ("one", "two"):
-        model, out = tmp_path / attempt, tmp_path / attempt / "scores.parquet"
-        trained = script("train", "--train", train, "--valid", valid, "--out", model, "--min-leaf", 20)
-        assert trained.returncode == 0, trained.stderr
-        predicted = script("predict", "--model", model, "--rows", strangers, "--out", out)
-        assert predicted.returncode == 0, predicted.stderr
+        model, out = str(tmp_path / attempt), str(tmp_path / attempt / "scores.parquet")
+        assert train.main(["--train", str(known), "--valid", str(later), "--out", model, "--min-leaf", "20"]) == 0
+        assert predict.main(["--model", model, "--rows", str(strangers), "--out", out]) == 0
         written.append(pq.read_table(out))
     assert written[0].equals(written[1])
     assert written[0].column_names == ["row_id", "score"]
@@ -158,8 +160,9 @@ def test_train_and_predict_are_deterministic_and_take_values_never_seen(tmp_path
     assert score["f30"] > 0.9 > 0.1 > score["f0"]  # 18:30 and midnight
 
 
-def test_train_without_rows_fails_with_a_message(tmp_path: Path) -> None:
-    empty = snapshot(tmp_path / "train", 0)
-    failed = script("train", "--train", empty, "--valid", empty, "--out", tmp_path / "model")
-    assert failed.returncode == 1
-    assert failed.stderr == "train.py: there are no rows to train on\n"
+def test_train_without_rows_fails_with_a_message(
+    scripts: tuple[ModuleType, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = str(snapshot(tmp_path / "train", 0))
+    assert scripts[0].main(["--train", empty, "--valid", empty, "--out", str(tmp_path / "model")]) == 1
+    assert capsys.readouterr().err == "train.py: there are no rows to train on\n"

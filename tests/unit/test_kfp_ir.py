@@ -56,7 +56,7 @@ def spec() -> Spec:
         training=Training(
             code=".",
             image="registry.example/model@sha256:" + "2" * 64,
-            argv=("python", "train.py", "--data", "{train}", "--depth", "{hp.depth}", "it's \"quoted\""),
+            argv=("python", "train.py", "--data", "{train}", "--depth", "{hp.depth}", 'it\'s "quoted"'),
             predict=("python", "predict.py", "--model", "{model}", "--out", "{predictions}"),
             hyperparameters={"depth": 8},
             retries=2,
@@ -157,7 +157,7 @@ def test_our_steps_and_the_users(train: dict[str, Any]) -> None:
     assert users["command"] == ["python3", "-u", "-c", shim()]
     assert users["args"] == [
         *("--step", "train", *handed, "--retries", "2", "--timeout", "3600", "--"),
-        *("python", "train.py", "--data", "{train}", "--depth", "8", "it's \"quoted\""),
+        *("python", "train.py", "--data", "{train}", "--depth", "8", 'it\'s "quoted"'),
     ]
     assert "--" not in champion["args"]
     assert {"name": "CTC_HYPERPARAMETERS", "value": '{"depth":8}'} in users["env"]
@@ -241,7 +241,13 @@ MUTATIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "wants BOOLEAN and is given STRING",
     ),
     "wrong constant": (
-        lambda s: inside(s)["decide"]["inputs"]["parameters"]["document"]["runtimeValue"].update(constant="{}"),
+        lambda s: inside(s)["decide"]["inputs"]["parameters"].update(instant={"runtimeValue": {"constant": 1}}),
+        "wants STRING and is given the constant int",
+    ),
+    "wrong default": (
+        lambda s: s["components"]["comp-decide"]["inputDefinitions"]["parameters"]["document"].update(
+            defaultValue="{}"
+        ),
         "wants STRUCT",
     ),
     "condition on another name": (
@@ -329,9 +335,39 @@ def test_every_breakage_is_caught(train: dict[str, Any], mutation: str) -> None:
 
 TRAPS = [
     *("on", "No", "y", "~", "null", "", " ", "true", "1", "1.0", "0o14", "0x1f", "012", "1e5", ".5", "1:30", "1_000"),
-    *("2013-03-10", "2013-03-10T06:00:00Z", "=", "<<", "-", "- a", "a: b", "a #b", "#", "&a", "*a", "!a", "%", "@", "`"),
+    *(
+        "2013-03-10",
+        "2013-03-10T06:00:00Z",
+        "=",
+        "<<",
+        "-",
+        "- a",
+        "a: b",
+        "a #b",
+        "#",
+        "&a",
+        "*a",
+        "!a",
+        "%",
+        "@",
+        "`",
+    ),
     *("a\nb\n", "a\nb\nc\n", " a\nb\n", "a\nb\n\n", "a\n\n  b \n\tc\n", "a\r\nb\n", "\n\n", "tab\t", "é ü 🎈", "{{$}}"),
-    *("\x85", "a\u2028b\nc\n", "\x7f", "\x00", "\ufeff", "/a/python3/b", "--", "...", "---\na\nb\n", "{a}", "[a]", "|", ">"),
+    *(
+        "\x85",
+        "a\u2028b\nc\n",
+        "\x7f",
+        "\x00",
+        "\ufeff",
+        "/a/python3/b",
+        "--",
+        "...",
+        "---\na\nb\n",
+        "{a}",
+        "[a]",
+        "|",
+        ">",
+    ),
 ]
 
 

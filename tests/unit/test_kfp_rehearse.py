@@ -31,7 +31,7 @@ told = json.loads(sys.argv[sys.argv.index("--executor_input") + 1])
 step = pathlib.Path(told["outputs"]["outputFile"]).parent.name
 plan = json.loads(os.environ["PLAN"]).get(step, {})
 sys.stdout.buffer.write(plan.get("print", "").encode("latin-1"))
-pathlib.Path("seen-" + step + ".json").write_text(json.dumps({"argv": sys.argv, "told": told}))
+pathlib.Path("seen-" + step + ".json").write_text(json.dumps({"argv": sys.argv, "told": told, "pid": os.getpid()}))
 time.sleep(plan.get("sleep", 0))
 if "code" in plan:
     sys.exit(plan["code"])
@@ -48,7 +48,7 @@ output.write_text(json.dumps(report))
 
 
 def step(name: str, **fields: Any) -> Step:
-    document = {"version": 1, "step": name, "text": "a {brace} and python3"}
+    document = {"version": 1, "step": name, "text": "a {brace} and python3", "none": None, "n": [1, 0.5]}
     return Step(name, Runs.RUNTIME, "registry.example/ctc", "x", document=document, **fields)
 
 
@@ -114,13 +114,17 @@ def test_the_flags_decide_what_runs(bench: Bench, plan: dict[str, Any], steps: t
 def test_what_a_step_is_given(tmp_path: Path) -> None:
     """Local paths for URIs below a mount, and every word as it is, though kfp replaces `python3` wherever it stands."""
     bench = Bench(tmp_path / "with python3 in it")
-    bench.spec["deploymentSpec"]["executors"]["exec-use"]["container"]["args"] += ["--", "python3", "{train} /python3/x"]
+    bench.spec["deploymentSpec"]["executors"]["exec-use"]["container"]["args"] += [
+        "--",
+        "python3",
+        "{train} /python3/x",
+    ]
 
     assert bench.run().ok
     told = bench.seen("use")["told"]
     mount = bench.folder / "mount"
     assert bench.seen("use")["argv"][-3:] == ["--", "python3", "{train} /python3/x"]
-    assert told["inputs"]["parameterValues"]["document"]["text"] == "a {brace} and python3"
+    assert told["inputs"]["parameterValues"]["document"] == step("use").document
     assert told["inputs"]["artifacts"]["model"]["artifacts"][0]["uri"] == str(mount / "absent")
     rows = Path(told["inputs"]["artifacts"]["rows"]["artifacts"][0]["uri"])
     assert rows.is_dir()
@@ -132,7 +136,10 @@ def test_a_second_run_of_an_attempt_takes_a_folder_of_its_own(bench: Bench) -> N
     bench.run()
     bench.run()
 
-    assert sorted(path.name for path in (bench.folder / "mount/attempts/a-1").iterdir()) == ["artifacts-1", "artifacts-2"]
+    assert sorted(path.name for path in (bench.folder / "mount/attempts/a-1").iterdir()) == [
+        "artifacts-1",
+        "artifacts-2",
+    ]
 
 
 def test_a_failing_step_is_named_with_its_last_lines_and_record_still_runs(bench: Bench) -> None:
@@ -272,11 +279,13 @@ def test_the_longest_mount_wins_and_only_whole_names_match(uri: str, path: str) 
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the parent's death signal is Linux's")
-def test_the_runner_dies_with_its_parent(bench: Bench) -> None:
+def test_the_runner_and_its_step_die_with_their_parent(bench: Bench) -> None:
     bench.file.write_bytes(as_yaml(bench.spec))
     machine = bench.machine({"look": {"sleep": 30}})
     program = (
-        "import sys; from pathlib import Path; from ctc.compiler.target import Machine; from ctc.targets import kfp_rehearse\n"
+        "from pathlib import Path\n"
+        "from ctc.compiler.target import Machine\n"
+        "from ctc.targets import kfp_rehearse\n"
         f"kfp_rehearse.execute(Path({str(bench.file)!r}), {{'attempt': 'a-1'}}, Machine({{{URI!r}: "
         f"Path({str(bench.folder / 'mount')!r})}}, {dict(machine.environment)!r}, Path({str(machine.working)!r}), "
         f"Path({str(machine.scratch)!r})))"
@@ -284,13 +293,23 @@ def test_the_runner_dies_with_its_parent(bench: Bench) -> None:
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
     try:
         wait_for(lambda: (bench.folder / "work" / "seen-look.json").exists())
+        time.sleep(0.1)
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
     finally:
         parent.kill()
         parent.wait()
 
     assert len(children) == 1
-    wait_for(lambda: not Path(f"/proc/{children[0]}").exists())
+    for process in (children[0], bench.seen("look")["pid"]):
+        wait_for(lambda process=process: ended(process))
+
+
+def ended(process: str | int) -> bool:
+    """Gone, or a zombie that nobody has collected yet."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def wait_for(condition: Any, seconds: float = 20) -> None:

@@ -9,7 +9,8 @@ import pytest
 from ctc.language.load import load_spec
 
 from ctc.compiler.ir import Branch, Node, Step, System
-from ctc.compiler.lower import bucket_uri, digest, fill_hyperparameters, lower
+from ctc.compiler.document import fill_hyperparameters
+from ctc.compiler.lower import bucket_uri, digest, lower
 from ctc.language.spec import Spec
 
 ROOT = Path(__file__).resolve().parent.parent.parent

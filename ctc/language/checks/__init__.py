@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -65,6 +65,17 @@ def check_on_target(code: str, title: str, severity: Severity = Severity.ERROR) 
         return function
 
     return register
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The help for a name that refers to nothing."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    close = get_close_matches(name, names, 1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"there are: {', '.join(names)}" if names else "there are none"
 
 
 def run(spec: Spec, target: str | None) -> Iterator[tuple[Diagnostic, tuple[str, str] | None]]:

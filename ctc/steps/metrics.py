@@ -1,0 +1,140 @@
+"""Metrics: one definition each, equal to scikit-learn's of the same name, in numpy so that the step starts fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctc.policy import statistics
+from ctc.policy.statistics import NotEvaluable
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Metric = Callable[[Floats, Floats, Mapping[str, Any]], float]
+
+
+def roc_auc(labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> float:
+    """Area under the ROC curve; ties count half. scikit-learn `roc_auc_score`."""
+    return statistics.auc(labels, scores)
+
+
+def pr_auc(labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> float:
+    """Average precision: the step-wise area under precision and recall. scikit-learn `average_precision_score`."""
+    positives = float(labels.sum())
+    if positives == 0:
+        raise NotEvaluable("no positive row: precision and recall mean nothing")
+    order = np.argsort(-scores, kind="stable")
+    sorted_scores, hits = scores[order], np.cumsum(labels[order])
+    # One point for each distinct score: rows that tie enter together.
+    ends = np.append(np.flatnonzero(np.diff(sorted_scores)), len(scores) - 1)
+    precision, recall = hits[ends] / (ends + 1), hits[ends] / positives
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def log_loss(labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> float:
+    """Mean negative log likelihood; probabilities are kept off 0 and 1 by the float epsilon. scikit-learn `log_loss`."""
+    _require_probabilities(scores, "log_loss")
+    return float(np.mean(_per_row("log_loss", labels, scores, arguments)))
+
+
+def brier(labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> float:
+    """Mean squared difference of probability and outcome. scikit-learn `brier_score_loss`."""
+    _require_probabilities(scores, "brier")
+    return float(np.mean(_per_row("brier", labels, scores, arguments)))
+
+
+def accuracy(labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> float:
+    """Share of rows whose score is on their label's side of `threshold` (at it counts as positive; default 0.5)."""
+    return float(np.mean(_per_row("accuracy", labels, scores, arguments)))
+
+
+def mae(labels: Floats, predictions: Floats, arguments: Mapping[str, Any]) -> float:
+    """Mean absolute error, in the label's unit."""
+    return float(np.mean(_per_row("mae", labels, predictions, arguments)))
+
+
+def rmse(labels: Floats, predictions: Floats, arguments: Mapping[str, Any]) -> float:
+    """Root mean squared error, in the label's unit."""
+    return float(np.sqrt(np.mean(_per_row("rmse", labels, predictions, arguments))))
+
+
+METRICS: dict[str, Metric] = {
+    "roc_auc": roc_auc,
+    "pr_auc": pr_auc,
+    "log_loss": log_loss,
+    "brier": brier,
+    "accuracy": accuracy,
+    "mae": mae,
+    "rmse": rmse,
+}
+
+
+def value(metric: Mapping[str, Any], labels: Floats, scores: Floats) -> float:
+    """One metric of the `evaluation` section. NotEvaluable where the rows cannot say: none, or one class only."""
+    if len(labels) == 0:
+        raise NotEvaluable("there are no rows")
+    return METRICS[metric["kind"]](labels, scores, metric["arguments"])
+
+
+def resampled(metric: Mapping[str, Any], labels: Floats, scores: Floats) -> Callable[[Indices], float]:
+    """The metric of resampled rows, by their numbers; what does not change between resamples is computed once.
+
+    NaN where a resample holds one class only.
+    """
+    kind, arguments = metric["kind"], metric["arguments"]
+    if kind == "pr_auc":
+        return _resampled_pr_auc(labels, scores)
+    if kind == "roc_auc":
+        return lambda rows: _or_nan(labels[rows], scores[rows])
+    per_row = _per_row(kind, labels, scores, arguments)
+    if kind == "rmse":
+        return lambda rows: float(np.sqrt(per_row[rows].mean()))
+    return lambda rows: float(per_row[rows].mean())
+
+
+def _per_row(kind: str, labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> Floats:
+    """The numbers whose mean is the metric (for rmse: its square)."""
+    if kind == "log_loss":
+        epsilon = np.finfo(np.float64).eps
+        clipped = np.clip(scores, epsilon, 1 - epsilon)
+        return -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
+    if kind == "accuracy":
+        right = (scores >= float(arguments.get("threshold", 0.5))) == (labels == 1)
+        return right.astype(np.float64)
+    if kind == "mae":
+        return np.abs(labels - scores)
+    return (scores - labels) ** 2
+
+
+def _resampled_pr_auc(labels: Floats, scores: Floats) -> Callable[[Indices], float]:
+    """Sorted once: a resample only changes how often each row counts."""
+    order = np.argsort(-scores, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    positive = labels[order]
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+
+    def of(rows: Indices) -> float:
+        counts = np.bincount(place[rows], minlength=len(order))
+        hits, seen = np.cumsum(counts * positive)[ends], np.cumsum(counts)[ends]
+        if hits[-1] == 0:
+            return float("nan")
+        precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
+        return float(np.sum(np.diff(hits / hits[-1], prepend=0.0) * precision))
+
+    return of
+
+
+def _or_nan(labels: Floats, scores: Floats) -> float:
+    try:
+        return statistics.auc(labels, scores)
+    except NotEvaluable:
+        return float("nan")
+
+
+def _require_probabilities(scores: Floats, name: str) -> None:
+    if len(scores) and (scores.min() < 0 or scores.max() > 1):
+        raise NotEvaluable(f"{name} needs probabilities; the scores reach from {scores.min():g} to {scores.max():g}")

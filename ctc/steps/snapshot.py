@@ -1,0 +1,221 @@
+"""The step `snapshot`: the rows that an attempt learns from and is judged on, exactly as they were known.
+
+Features are the latest known by each row's event time, labels the value known at a fixed age, rows those known at the
+instant. The holdout is later than every training row. Too few training rows, or none in the holdout, stop the attempt;
+a holdout that is merely small is the gates' to judge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import ibis
+
+from ctc.policy.windows import Windows, format_instant
+from ctc.steps import engine
+from ctc.steps.ports import Services
+from ctc.steps.task import Result, StepFailed, Task
+
+ROW_ID, EVENT_TIME = "row_id", "event_time"
+_OWN = (ROW_ID, EVENT_TIME, "_number", "_deadline")
+
+
+@ibis.udf.scalar.builtin(name="md5_number_lower", signature=(("string",), "uint64"))
+def _digest(text: str) -> int:  # type: ignore[empty-body]
+    """Half of the MD5 of a text, as a number."""
+
+
+@dataclass(frozen=True)
+class _Label:
+    """`column` is the label's name, `absent` what no label by then means."""
+
+    column: str
+    absent: str
+
+
+def run(task: Task, services: Services) -> Result:
+    """Writes the outputs train, valid, rows and holdout; `go` is false where there is too little to learn from."""
+    data, section = task.policy["data"], task.policy["windows"]
+    windows = Windows.at(section, task.instant)
+    connection = engine.connect()
+    label = _Label(data["label"]["column"], data["label"]["absent"])
+    joined = connection.create_table("joined", _joined(connection, data, windows, task.instant), temp=True)
+    counted = engine.one(
+        connection,
+        joined.aggregate(
+            rows=joined.count(), absent=joined[label.column].isnull().sum(), codes=joined[label.column].nunique()
+        ),
+    )
+    absent = int(counted["absent"] or 0)
+    if absent and label.absent == "error":
+        raise StepFailed(f"{absent} of {counted['rows']} rows have no label by their age, and `absent` is `error`")
+    labelled = connection.create_table("labelled", _with_labels(joined, label), temp=True)
+    if data["task"] == "binary":
+        _require_binary(connection, labelled[label.column], label.column)
+    parts = _split(labelled, windows, float(section["validation_share"]))
+    _write(connection, task, parts, data)
+    counts = {name: int(engine.one(connection, part.aggregate(n=part.count()))["n"]) for name, part in parts.items()}
+    facts = {
+        "rows": counts,
+        "absent_labels": absent,
+        **_label_facts(connection, labelled, label, data["task"]),
+        "fingerprint": _fingerprint(connection, labelled),
+    }
+    reason = _too_little(counts, section)
+    numbers = {"windows": windows.to_json(), "data": facts}
+    return Result("stop" if reason else "ok", {"go": not reason}, reason, numbers)
+
+
+def _joined(connection: Any, data: Mapping[str, Any], windows: Windows, now: datetime) -> Any:
+    """The main rows of both windows with their features and their label (null where there was none by then)."""
+    source = data["sources"][data["rows"]]
+    rows = engine.table(connection, data["rows"], source)
+    _refuse_own_names(rows.columns, data["rows"], source["event_time"])
+    event = rows[source["event_time"]]
+    training = (event >= engine.literal(windows.train_start)) & (event < engine.literal(windows.train_end))
+    holdout = (event >= engine.literal(windows.holdout_start)) & (event < engine.literal(windows.holdout_end))
+    rows = rows.filter(training | holdout)
+    if source["known_at"] is not None:
+        rows = rows.filter(rows[source["known_at"]] <= engine.literal(now))
+    age = ibis.interval(seconds=int(data["label"]["known_after"]))
+    rows = rows.mutate(
+        **{
+            ROW_ID: ibis.literal("|").join([rows[column].cast("string") for column in source["key"]]),
+            EVENT_TIME: rows[source["event_time"]],
+            "_deadline": rows[source["event_time"]] + age,
+        }
+    )
+    for name, feature in data["sources"].items():
+        if feature["role"] == "features":
+            rows = _as_of(connection, rows, name, feature, EVENT_TIME, None)
+    rows = _labels(connection, rows, data)
+    dropped = [column for column in data["columns"]["drop"] if column in rows.columns]
+    return rows.drop("_deadline", *dropped)
+
+
+def _labels(connection: Any, rows: Any, data: Mapping[str, Any]) -> Any:
+    label = data["label"]
+    source = data["sources"][label["source"]]
+    if label["source"] != data["rows"]:
+        return _as_of(connection, rows, label["source"], source, "_deadline", label["column"])
+    engine.require(label["column"], rows.columns, f"source {label['source']}")
+    if source["known_at"] is None:
+        return rows
+    known = rows[source["known_at"]] <= rows["_deadline"]
+    return rows.mutate(**{label["column"]: ibis.ifelse(known, rows[label["column"]], ibis.null())})
+
+
+def _as_of(connection: Any, rows: Any, name: str, source: Mapping[str, Any], by: str, only: str | None) -> Any:
+    """`rows` with the columns of a source as they were known at `by`: the latest row of each key by then."""
+    read = engine.table(connection, name, source)
+    known = source["known_at"] or source["event_time"]
+    if known is None:
+        raise StepFailed(f"source {name}: say when its rows are known, with `known_at:` or `event_time:`")
+    keys = list(source["join"]["key"])
+    for key in keys:
+        engine.require(key, rows.columns, "the source with `role: rows`")
+    if only is not None:
+        engine.require(only, read.columns, f"source {name}")
+        read = read.select(*keys, known, only)
+    wanted = [column for column in read.columns if column not in (*keys, known)]
+    clash = sorted(set(wanted) & {*rows.columns, *_OWN})
+    if clash:
+        raise StepFailed(f"source {name}: `{clash[0]}` is a column of an earlier source too; rename one of them")
+    read = engine.latest(read, keys, known).rename(_known=known, **{f"_key_{key}": key for key in keys})
+    matches = [rows[key] == read[f"_key_{key}"] for key in keys]
+    return rows.asof_join(read, rows[by] >= read["_known"], matches).select(*rows.columns, *wanted)
+
+
+def _with_labels(joined: Any, label: _Label) -> Any:
+    if label.absent == "negative":
+        negative = ibis.literal(0).cast(joined[label.column].type())
+        return joined.mutate(**{label.column: joined[label.column].fill_null(negative)})
+    return joined.filter(joined[label.column].notnull())
+
+
+def _require_binary(connection: Any, column: Any, name: str) -> None:
+    """A label of two values, 0 and 1 or false and true; anything else has no positive class."""
+    kind = column.type()
+    if kind.is_boolean():
+        return
+    if not kind.is_numeric():
+        raise StepFailed(f"the label `{name}` is {kind}; a binary task needs 0 and 1, or false and true")
+    wrong = engine.one(connection, column.notin([0, 1]).sum().name("n").as_table())["n"]
+    if wrong:
+        raise StepFailed(f"the label `{name}` is neither 0 nor 1 in {wrong} rows; a binary task needs these two")
+
+
+def _split(labelled: Any, windows: Windows, share: float) -> dict[str, Any]:
+    """Training, the latest `share` of it for validation, and the holdout."""
+    learnt = labelled.filter(labelled[EVENT_TIME] < engine.literal(windows.train_end))
+    number = ibis.row_number().over(ibis.window(order_by=[learnt[EVENT_TIME].desc(), learnt[ROW_ID].desc()]))
+    learnt = learnt.mutate(_number=number, _total=learnt.count().as_scalar())
+    later = learnt["_number"] < (learnt["_total"] * share).floor()
+    return {
+        "train": learnt.filter(~later).drop("_number", "_total"),
+        "valid": learnt.filter(later).drop("_number", "_total"),
+        "holdout": labelled.filter(labelled[EVENT_TIME] >= engine.literal(windows.holdout_start)),
+    }
+
+
+def _write(connection: Any, task: Task, parts: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """The four folders, in the order of time. Audit columns reach evaluation only, the label never a prediction."""
+    audit = set(data["columns"]["audit"])
+    seen = [column for column in parts["train"].columns if column not in audit]
+    unlabelled = [column for column in seen if column != data["label"]["column"]]
+    chosen = {
+        "train": parts["train"].select(*seen),
+        "valid": parts["valid"].select(*seen),
+        "rows": parts["holdout"].select(*unlabelled),
+        "holdout": parts["holdout"],
+    }
+    for name, part in chosen.items():
+        engine.write(connection, part.order_by([EVENT_TIME, ROW_ID]), task.outputs[name])
+
+
+def _label_facts(connection: Any, labelled: Any, label: _Label, kind: str) -> dict[str, Any]:
+    column = labelled[label.column]
+    found = engine.one(
+        connection,
+        labelled.aggregate(
+            first=labelled[EVENT_TIME].min(), last=labelled[EVENT_TIME].max(), mean=column.cast("float64").mean()
+        ),
+    )
+    instants = {
+        f"{name}_event": None if found[name] is None else format_instant(found[name]) for name in ("first", "last")
+    }
+    mean = None if found["mean"] is None else round(float(found["mean"]), 12)
+    return {**instants, "label_rate" if kind == "binary" else "label_mean": mean}
+
+
+def _fingerprint(connection: Any, labelled: Any) -> str:
+    """sha256 over columns, number of rows and the sum of the rows' hashes: the order of the rows plays no part."""
+    columns = sorted(labelled.columns)
+    words = [labelled[column].cast("string").fill_null("\\N") for column in columns]
+    text = ibis.literal("\x1f").join(words)
+    total = _digest(text).cast("decimal(38, 0)").sum()
+    found = engine.one(connection, labelled.aggregate(rows=labelled.count(), total=total))
+    content = "\n".join([*columns, str(found["rows"]), str(found["total"] or 0)])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _too_little(counts: Mapping[str, int], section: Mapping[str, Any]) -> str:
+    learnt = counts["train"] + counts["valid"]
+    needed = max(int(section["min_rows"]), 1)
+    if learnt < needed:
+        return f"{learnt} labelled rows to learn from; at least {needed} are needed"
+    if counts["train"] == 0:
+        return f"all {learnt} labelled rows are in the validation share; none is left to learn from"
+    if counts["holdout"] == 0:
+        return "no labelled row in the holdout"
+    return ""
+
+
+def _refuse_own_names(columns: Any, source: str, event_time: str | None) -> None:
+    taken = [column for column in columns if column in _OWN and not (column == EVENT_TIME and event_time == EVENT_TIME)]
+    if taken:
+        raise StepFailed(f"source {source}: the name `{taken[0]}` is ctc's own; rename the column")

@@ -1,0 +1,44 @@
+"""Addresses: where a URI of an artifact is kept on the machine that runs the step, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ctc.steps.task import StepFailed
+
+
+def local_path(uri: str) -> Path:
+    """The local file or folder of a URI: below a mount of `CTC_MOUNTS`, a `file://` URI, or a plain path.
+
+    StepFailed for any other scheme: nothing on this machine stands for it.
+    """
+    for prefix, folder in _mounts():
+        if uri == prefix or uri.startswith(prefix + "/"):
+            return folder / uri[len(prefix) :].lstrip("/")
+    if uri.startswith("file://"):
+        return Path(uri.removeprefix("file://"))
+    if "://" in uri:
+        mounted = ", ".join(prefix for prefix, _ in _mounts()) or "none"
+        raise StepFailed(f"{uri} cannot be reached from this machine; CTC_MOUNTS names local folders for: {mounted}")
+    return Path(uri)
+
+
+def to_uri(path: Path) -> str:
+    """The URI of a local path: below a mount as the mount's URI, else the absolute path."""
+    absolute = Path(os.path.abspath(path))
+    for prefix, folder in _mounts():
+        if absolute.is_relative_to(folder):
+            relative = absolute.relative_to(folder).as_posix()
+            return prefix if relative == "." else f"{prefix}/{relative}"
+    return str(absolute)
+
+
+def _mounts() -> Iterator[tuple[str, Path]]:
+    """URI prefixes without their last slash, the longest first, each with its folder."""
+    text = os.environ.get("CTC_MOUNTS", "")
+    mounts: dict[str, str] = json.loads(text) if text else {}
+    for prefix in sorted(mounts, key=len, reverse=True):
+        yield prefix.rstrip("/"), Path(os.path.abspath(mounts[prefix]))

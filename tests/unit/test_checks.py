@@ -1,0 +1,90 @@
+"""Every wrong spec of `tests/err` is found, where it is wrong and in these words; no right spec of `tests/ok` is touched.
+
+A first line `# options: --env E --target T` says how a spec is loaded. `pytest --update` rewrites the `.out` files.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ctc.diagnostics import Severity
+from ctc.language.checks import CHECKS
+from ctc.language.load import Loaded, load_spec
+from ctc.report import render
+
+TESTS = Path(__file__).resolve().parent.parent
+WRONG = sorted((TESTS / "err").glob("*.yaml"))
+RIGHT = sorted((TESTS / "ok").glob("*.yaml"))
+
+
+def load(spec: Path) -> Loaded:
+    """Loads a case with the options that its first line names."""
+    first = spec.read_bytes().split(b"\n", 1)[0].decode("utf-8", errors="replace")
+    words = shlex.split(first.removeprefix("# options:")) if first.startswith("# options:") else []
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    return load_spec(spec, options.get("--env"), options.get("--target"))
+
+
+def rendered(spec: Path) -> str:
+    text = spec.read_text(encoding="utf-8", errors="replace")
+    return render(load(spec).diagnostics, {str(spec): text}, color=False).replace(f"{spec.parent}/", "")
+
+
+@pytest.mark.parametrize("spec", WRONG, ids=lambda path: path.stem)
+def test_what_is_wrong_is_said(spec: Path, update: bool) -> None:
+    said = rendered(spec)
+    recorded = spec.with_suffix(".out")
+    if update:
+        recorded.write_text(said, encoding="utf-8")
+
+    assert said == recorded.read_text(encoding="utf-8")
+    assert f"[{spec.stem[:5]}]" in said
+
+
+@pytest.mark.parametrize("spec", WRONG, ids=lambda path: path.stem)
+def test_one_cause_gives_one_kind_of_finding(spec: Path) -> None:
+    """Each case is wrong in one way, so no other code appears, and no place has two errors."""
+    found = load(spec).diagnostics
+
+    assert {item.code for item in found} == {spec.stem[:5]}
+    places = [(item.span, item.message) for item in found]
+    assert len(places) == len(set(places))
+
+
+@pytest.mark.parametrize("spec", WRONG, ids=lambda path: path.stem)
+def test_a_spec_with_errors_is_not_handed_on(spec: Path) -> None:
+    loaded = load(spec)
+    errors = any(item.severity is Severity.ERROR for item in loaded.diagnostics)
+
+    assert (loaded.spec is None) == errors
+
+
+@pytest.mark.parametrize("spec", RIGHT, ids=lambda path: path.stem)
+def test_what_is_right_is_not_touched(spec: Path) -> None:
+    loaded = load(spec)
+
+    assert loaded.diagnostics == ()
+    assert loaded.spec is not None
+
+
+def test_every_code_has_a_case_and_a_title() -> None:
+    titles = {rule.code: rule.title for rule in CHECKS}
+
+    assert {spec.stem[:5] for spec in WRONG} == set(titles)
+    assert len(titles) == len(CHECKS), "a code stands twice"
+    assert all(titles.values())
+
+
+def test_no_code_is_used_that_is_not_listed() -> None:
+    language = TESTS.parent / "ctc" / "language"
+    used = {code for file in language.rglob("*.py") for code in re.findall(r'"(CT\d{3})"', file.read_text())}
+
+    assert used <= {rule.code for rule in CHECKS}
+
+
+def test_no_golden_output_is_an_orphan() -> None:
+    assert {path.stem for path in (TESTS / "err").glob("*.out")} == {path.stem for path in WRONG}
