@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# 06:00 in New York on the tenth of each month, February to December.
+INSTANTS := $(foreach day,02-10T11 03-10T10 04-10T10 05-10T10 06-10T10 07-10T10 08-10T10 09-10T10 10-10T10 11-10T11 12-10T11,2013-$(day):00:00Z)
 
 .PHONY: demo test check soak bench golden clean
 
 demo: $(VENV)/demo ## retrain a real model month after month, on this machine
 	$(BIN)/python examples/flight-delay/prepare.py --out examples/flight-delay/data
-	$(BIN)/python examples/flight-delay/demo.py
+	rm -rf examples/flight-delay/.demo
+	$(BIN)/ctc run examples/flight-delay/ctc.yaml --state examples/flight-delay/.demo --python $(BIN)/python $(INSTANTS:%=--at %)
 
 test: $(VENV)/dev ## the whole suite, long proofs as seeded samples
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

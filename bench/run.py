@@ -68,11 +68,10 @@ def _row(what: str, peer: str, ours: list, theirs: list, figure: str, limit: flo
 
 def warm_compile() -> list[Row]:
     """One spec to both targets in a process that has done it before."""
-    from ctc.language.load import load_spec
-
     from ctc import targets
     from ctc.compiler.build import build
     from ctc.compiler.write import files
+    from ctc.language.load import load_spec
 
     def compile_both() -> None:
         for name in targets.NAMES:

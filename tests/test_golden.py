@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ctc.language.load import load_spec
 
 from ctc import targets
 from ctc.compiler.build import build
 from ctc.compiler.write import differences, files, write
+from ctc.language.load import load_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"

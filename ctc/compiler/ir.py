@@ -53,12 +53,12 @@ class Spot:
 class Step:
     """One container.
 
-    `argv` holds the user's words, with placeholders such as `{train}`, for `Runs.USER`; it is empty for our steps, and
-    for `Runs.CHAMPION`, whose argv travels with the version and arrives in the request. `inputs` maps an input's name
-    to the artifact it reads; `imports` maps an input's name to the pipeline parameter that holds the URI of the folder it
-    reads (a thing of an earlier attempt, such as the champion's model). `outputs` are artifact folders, `flags` the
-    booleans of its result, `parameters` the pipeline parameters it is given. `document` is the static step document of
-    our own steps (None for the user's).
+    `argv` holds the user's words, with placeholders such as `{train}`, for `Runs.USER`; it is empty for our steps,
+    and for `Runs.CHAMPION`, whose argv travels with the version and arrives in the request. `inputs` maps an
+    input's name to the artifact it reads; `imports` maps an input's name to the pipeline parameter that holds the
+    URI of the folder it reads (a thing of an earlier attempt, such as the champion's model). `outputs` are artifact
+    folders, `flags` the booleans of its result, `parameters` the pipeline parameters it is given. `document` is the
+    static step document of our own steps (None for the user's).
     """
 
     name: str

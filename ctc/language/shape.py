@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ctc.diagnostics import Diagnostic, Severity
+from ctc.language.conforms import conforms
 from ctc.language.spans import Path, Spans, at
 from ctc.language.units import READERS
 
@@ -44,8 +45,10 @@ def check_shape(data: Any, spans: Spans) -> tuple[Diagnostic, ...]:
         message = f"a spec is a map of keys, not {_kind_of(data)}"
         advice = "start with `apiVersion: ctc/v1`"
         return (Diagnostic("CT100", Severity.ERROR, message, span=at(spans, ()), help=advice),)
+    if conforms(data, schema()):
+        return ()
     errors = list(_validator().iter_errors(data))
-    return tuple(_Translation(errors, data, spans).diagnostics()) if errors else ()
+    return tuple(_Translation(errors, data, spans).diagnostics())
 
 
 @cache
@@ -109,8 +112,10 @@ class _Translation:
                 yield from self._no_kind(error, path)
             case "minProperties" if not error.instance:
                 yield from self._no_kind(error, path)
-            case "not":
+            case "not" if path not in self.unknown:
                 yield self._two_kinds(path, list(error.instance))
+            case "not":
+                pass
             case "None":
                 yield self._two_kinds(path, self._excluding(error, path))
             case "x-unit":
@@ -194,7 +199,7 @@ class _Translation:
     def _two_kinds(self, path: Path, keys: list[str]) -> Diagnostic:
         first, second = keys[:2]
         message = f"`{_name(path)}` has both `{first}` and `{second}`; it takes one of them"
-        item = self._at("CT107", message, (*path, second), "make two entries, or remove one key", key=True)
+        item = self._at("CT107", message, (*path, second), "remove one of them", key=True)
         span = at(self.spans, (*path, first), key=True)
         return item if span is None else _with_label(item, span, "the other one")
 

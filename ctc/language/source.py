@@ -390,6 +390,7 @@ _INDENTATION = ("mapping values are not allowed in this context", "did not find 
 _PROBLEMS: dict[str, tuple[str, str]] = {
     "found character that cannot start any token": ("a value cannot start with this character", _QUOTE),
     "mapping values are not allowed in this context": ("a `:` that starts a value does not belong here", _QUOTE),
+    "did not find expected key": ("a key does not start here", "check the quotes and brackets above"),
     "could not find expected ':'": ("a key without its `:`", "write `key: value`"),
     "found unexpected end of stream": ("the file ends inside a quoted text", "close the quote"),
     "did not find expected ',' or ']'": ("this list is not closed, or lacks a `,`", "close it with `]`"),

@@ -328,10 +328,12 @@ def _cancel_stale_launches(state: Path) -> None:
 
 
 def _place_bundle(deployment: Deployment, files: Mapping[str, bytes] | None) -> None:
-    if files is not None and differences(files, deployment.bundle):
+    if files is None:
+        return
+    if differences(files, deployment.bundle):
         # The folder is this run's own: what an earlier run, or a write that was cut short, left there is not kept.
         shutil.rmtree(deployment.bundle, ignore_errors=True)
-        write(files, deployment.bundle)
+    write(files, deployment.bundle)
 
 
 def _manifest(deployment: Deployment) -> Record:

@@ -10,7 +10,7 @@ from ctc.steps.results import read_evaluation
 from ctc.steps.task import Result, Task
 
 
-def run(task: Task, services: Services) -> Result:  # noqa: ARG001
+def run(task: Task, services: Services) -> Result:
     """Writes `verdict.json`; the flag `promote` is its answer. A hold is a normal end."""
     verdict = promotion.decide(task.policy["promotion"], read_evaluation(task))
     path = task.outputs["verdict"] / "verdict.json"

@@ -19,13 +19,13 @@ from ctc.steps.task import StepFailed
 INSTANT = dt.Timestamp(timezone="UTC")
 
 
-@ibis.udf.scalar.builtin(name="timezone", signature=((dt.string, dt.Timestamp()), INSTANT))
+@ibis.udf.scalar.builtin(name="timezone", signature=((dt.string, dt.Timestamp()), INSTANT))  # type: ignore[untyped-decorator]
 def _in_zone(zone: str, naive: datetime) -> datetime:  # type: ignore[empty-body]
     """DuckDB's reading of a naive timestamp as the wall clock of a zone."""
 
 
 def connect() -> Any:
-    """A fresh engine in UTC. `CTC_ENGINE_MEMORY` (such as `4GB`) and `CTC_ENGINE_THREADS` bound it; it spills to disk."""
+    """A fresh engine in UTC, bounded by `CTC_ENGINE_MEMORY` (such as `4GB`) and `CTC_ENGINE_THREADS`."""
     connection = ibis.duckdb.connect(temp_directory=tempfile.gettempdir())
     connection.raw_sql("SET TimeZone = 'UTC'")
     connection.raw_sql("SET enable_progress_bar = false")
@@ -65,7 +65,7 @@ def literal(instant: datetime) -> Any:
 
 
 def latest(read: Any, keys: list[str], by: str) -> Any:
-    """One row for each of `keys` and instant `by`; where several tie, the greatest, so that the answer is always one."""
+    """One row for each of `keys` and instant `by`: where several tie, the greatest, so that the answer is one."""
     others = [read[column].desc() for column in sorted(read.columns) if column not in keys and column != by]
     number = ibis.row_number().over(ibis.window(group_by=[*keys, by], order_by=others or [read[by]]))
     return read.mutate(_tie=number).filter(ibis._._tie == 0).drop("_tie")

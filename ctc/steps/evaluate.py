@@ -1,8 +1,8 @@
 """The step `evaluate`: every number that a decision may use, for contender and champion on the same rows.
 
 Metrics and their intervals are of the whole holdout; what compares the two models is of the rows after both models'
-training end. Resampling is seeded by the names of gate and metric and works on rows in the order of `row_id`, so that the
-same predictions give the same bits on every engine.
+training end. Resampling is seeded by the names of gate and metric and works on rows in the order of `row_id`, so that
+the same predictions give the same bits on every engine.
 """
 
 from __future__ import annotations

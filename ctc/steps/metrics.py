@@ -35,7 +35,7 @@ def pr_auc(labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> floa
 
 
 def log_loss(labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> float:
-    """Mean negative log likelihood; probabilities are kept off 0 and 1 by the float epsilon. scikit-learn `log_loss`."""
+    """Mean negative log likelihood, probabilities kept off 0 and 1 by the float epsilon. scikit-learn `log_loss`."""
     _require_probabilities(scores, "log_loss")
     return float(np.mean(_per_row("log_loss", labels, scores, arguments)))
 
@@ -100,13 +100,15 @@ def _per_row(kind: str, labels: Floats, scores: Floats, arguments: Mapping[str, 
     if kind == "log_loss":
         epsilon = np.finfo(np.float64).eps
         clipped = np.clip(scores, epsilon, 1 - epsilon)
-        return -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
+        losses: Floats = -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
+        return losses
     if kind == "accuracy":
         right = (scores >= float(arguments.get("threshold", 0.5))) == (labels == 1)
         return right.astype(np.float64)
     if kind == "mae":
         return np.abs(labels - scores)
-    return (scores - labels) ** 2
+    squares: Floats = (scores - labels) ** 2
+    return squares
 
 
 def _resampled_pr_auc(labels: Floats, scores: Floats) -> Callable[[Indices], float]:

@@ -1,4 +1,4 @@
-"""What a model's predict command wrote, read strictly: one finite number for each row of the holdout, no more, no less."""
+"""What a model's predict command wrote, read strictly: one finite number for each row of the holdout, and no more."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ctc import __version__
@@ -20,7 +21,7 @@ def run(task: Task, services: Services) -> Result:
     trained_until = snapshot["windows"]["train_end"]
     code = os.environ.get("CTC_CODE", "")
     uri = task.uris.get("model") or str(task.inputs["model"])
-    uri = uri if "://" in uri else to_uri(uri)
+    uri = uri if "://" in uri else to_uri(Path(uri))
     version = services.registry.register(
         task.policy["registry"]["model"],
         key=task.attempt,

@@ -24,7 +24,7 @@ ROW_ID, EVENT_TIME = "row_id", "event_time"
 _OWN = (ROW_ID, EVENT_TIME, "_number", "_deadline")
 
 
-@ibis.udf.scalar.builtin(name="md5_number_lower", signature=(("string",), "uint64"))
+@ibis.udf.scalar.builtin(name="md5_number_lower", signature=(("string",), "uint64"))  # type: ignore[untyped-decorator]
 def _digest(text: str) -> int:  # type: ignore[empty-body]
     """Half of the MD5 of a text, as a number."""
 

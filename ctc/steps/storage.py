@@ -28,7 +28,7 @@ def local_path(uri: str) -> Path:
 
 def to_uri(path: Path) -> str:
     """The URI of a local path: below a mount as the mount's URI, else the absolute path."""
-    absolute = Path(os.path.abspath(path))
+    absolute = path.absolute()
     for prefix, folder in _mounts():
         if absolute.is_relative_to(folder):
             relative = absolute.relative_to(folder).as_posix()
@@ -41,4 +41,4 @@ def _mounts() -> Iterator[tuple[str, Path]]:
     text = os.environ.get("CTC_MOUNTS", "")
     mounts: dict[str, str] = json.loads(text) if text else {}
     for prefix in sorted(mounts, key=len, reverse=True):
-        yield prefix.rstrip("/"), Path(os.path.abspath(mounts[prefix]))
+        yield prefix.rstrip("/"), Path(mounts[prefix]).absolute()

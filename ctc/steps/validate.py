@@ -2,7 +2,7 @@
 
 A check without a source judges the joined snapshot (training, validation and holdout rows together), one with a source
 the rows of it that were known at the instant. NULL and NaN are missing values: `null_ratio` counts them, `range` and
-`allowed_values` pass over them, `unique` compares them like any value. Ratios are of all rows, and 0 where there are none.
+`allowed_values` pass over them, `unique` compares them like any value. Ratios are of all rows; 0 where there are none.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def _tolerated(arguments: Check, found: Mapping[str, Any], _: datetime) -> tuple
     said = f"{outside} of {found['rows']} are not allowed in `{arguments['column']}`"
     if "low" in found:
         numbers |= {"lowest": found["low"], "highest": found["high"]}
-        said = f"{outside} of {found['rows']} are outside in `{arguments['column']}` ({found['low']} to {found['high']})"
+        reach = f"{found['low']} to {found['high']}"
+        said = f"{outside} of {found['rows']} are outside in `{arguments['column']}`, which has {reach}"
     return ratio <= tolerated, said, numbers
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 Step = Mapping[str, Any]
 
+MALFORMED = (KeyError, TypeError, AttributeError, IndexError, ValueError)
+"""What reading a document raises where a part of it is absent or is something else."""
 JOBS = {"Processing": "AppSpecification", "Training": "AlgorithmSpecification"}
 TYPES = (*JOBS, "Condition", "Fail")
 """The step types that are understood here; the service knows more."""
@@ -106,17 +108,21 @@ def path_parts(path: str) -> list[str | int]:
 
 def check(definition: Mapping[str, Any]) -> list[str]:
     """What is wrong with a definition, one sentence each; empty when nothing was found."""
-    found = list(_shape(definition))
-    if found:
-        return found
+    try:
+        return list(_shape(definition)) or list(_meaning(definition))
+    except MALFORMED as error:
+        return [f"a part of the definition is missing or of another type: {error!r}"]
+
+
+def _meaning(definition: Mapping[str, Any]) -> Iterator[str]:
     every = list(places(definition))
     steps = {place.step["Name"]: place for place in every}
-    found += _doubled("parameter", [parameter["Name"] for parameter in definition.get("Parameters", [])])
-    found += _doubled("step", [place.step["Name"] for place in every])
-    found += _parameters(definition)
+    yield from _doubled("parameter", [parameter["Name"] for parameter in definition.get("Parameters", [])])
+    yield from _doubled("step", [place.step["Name"] for place in every])
+    yield from _parameters(definition)
     for place in every:
-        found += _step(place, steps, definition)
-    return found + list(_cycles(steps))
+        yield from _step(place, steps, definition)
+    yield from _cycles(steps)
 
 
 def _shape(definition: Mapping[str, Any]) -> Iterator[str]:

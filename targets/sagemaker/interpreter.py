@@ -19,7 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ctc.targets.sagemaker.definition import JOBS, PARAMETER_TYPES, Place, check, dependencies, path_parts, places
+from ctc.targets.sagemaker.definition import (
+    JOBS,
+    MALFORMED,
+    PARAMETER_TYPES,
+    Place,
+    check,
+    dependencies,
+    path_parts,
+    places,
+)
 from ctc.targets.sagemaker.jobs import Host, JobFailed, Refused, run_job
 
 Status = Literal["Succeeded", "Failed", "NotExecuted"]
@@ -81,7 +90,11 @@ def run(
         raise Refused(f"the definition of {name} is broken: " + "; ".join(wrong))
     given = _parameters(definition, parameters)
     digest = hashlib.sha256(json.dumps([name, given], sort_keys=True).encode()).hexdigest()
-    return _Execution(definition, given, host, name, digest[:12], now or datetime.now(UTC)).run()
+    execution = _Execution(definition, given, host, name, digest[:12], now or datetime.now(UTC))
+    try:
+        return execution.run()
+    except MALFORMED as error:
+        raise Refused(f"{execution.at} has a part that is missing or of another type: {error!r}") from error
 
 
 def _parameters(definition: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +144,8 @@ class _Execution:
     """What Describe would answer for the job of each step that succeeded."""
     taken: dict[str, str] = field(default_factory=dict)
     """The side that each Condition took."""
+    at: str = "the definition"
+    """Where the reading of the document is."""
 
     def run(self) -> Report:
         waiting = {place.step["Name"]: place for place in places(self.definition)}
@@ -149,6 +164,7 @@ class _Execution:
 
     def _perform(self, place: Place) -> StepReport:
         name, type_ = place.step["Name"], place.step["Type"]
+        self.at = f"step {name}"
         if not self._starts(place):
             return StepReport(name, type_, "NotExecuted")
         try:

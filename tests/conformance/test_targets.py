@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from ctc.language.load import load_spec
 
 from ctc import targets
 from ctc.compiler.build import build
@@ -17,6 +16,7 @@ from ctc.compiler.ir import System
 from ctc.compiler.lower import lower
 from ctc.compiler.target import Capability, Support
 from ctc.compiler.write import files
+from ctc.language.load import load_spec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""Every wrong spec of `tests/err` is found, where it is wrong and in these words; no right spec of `tests/ok` is touched.
+"""Every wrong spec of `tests/err` is found, where it is wrong and in these words; the right ones of `tests/ok` are not.
 
 A first line `# options: --env E --target T` says how a spec is loaded. `pytest --update` rewrites the `.out` files.
 """

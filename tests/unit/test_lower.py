@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ctc.language.load import load_spec
 
-from ctc.compiler.ir import Branch, Node, Step, System
 from ctc.compiler.document import fill_hyperparameters
+from ctc.compiler.ir import Branch, Node, Step, System
 from ctc.compiler.lower import bucket_uri, digest, lower
+from ctc.language.load import load_spec
 from ctc.language.spec import Spec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
