@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 from ibis.expr import datatypes as dt
 
@@ -17,6 +20,9 @@ from ctc.steps.storage import local_path
 from ctc.steps.task import StepFailed
 
 INSTANT = dt.Timestamp(timezone="UTC")
+
+OWN = "_ctc_"
+"""Columns that the steps add for themselves start so; no column of a source may."""
 
 
 @ibis.udf.scalar.builtin(name="timezone", signature=((dt.string, dt.Timestamp()), INSTANT))  # type: ignore[untyped-decorator]
@@ -41,6 +47,9 @@ def connect() -> Any:
 def table(connection: Any, name: str, source: Mapping[str, Any]) -> Any:
     """A source as a table whose instants are UTC. StepFailed if it cannot be read, or lacks a column that it names."""
     read = _read(connection, name, source["parquet"])
+    taken = [column for column in read.columns if column.lower().startswith(OWN)]
+    if taken:
+        raise StepFailed(f"source {name}: names with `{OWN}` are ctc's own; rename the column `{taken[0]}`")
     keys = [*source["key"], *(source["join"]["key"] if source["join"] else [])]
     for column in (*keys, source["event_time"], source["known_at"]):
         if column is not None:
@@ -55,8 +64,17 @@ def require(column: str, columns: Iterable[str], where: str) -> None:
     known = list(columns)
     if column not in known:
         close = difflib.get_close_matches(column, known, 1)
-        hint = f"; did you mean `{close[0]}`?" if close else ""
-        raise StepFailed(f"{where} has no column `{column}`{hint} It has: {', '.join(known)}")
+        hint = f" did you mean `{close[0]}`?" if close else ""
+        raise StepFailed(f"{where} has no column `{column}`;{hint} it has: {', '.join(known)}")
+
+
+def require_comparable(one: Any, other: Any, where: str) -> None:
+    """StepFailed unless two key columns hold values that can be equal."""
+    kinds = one.type(), other.type()
+    if not (kinds[0].is_integer() and kinds[1].is_integer()) and kinds[0].copy(nullable=True) != kinds[1].copy(
+        nullable=True
+    ):
+        raise StepFailed(f"{where}: the key is {kinds[0]} on one side and {kinds[1]} on the other; write one type")
 
 
 def literal(instant: datetime) -> Any:
@@ -65,36 +83,70 @@ def literal(instant: datetime) -> Any:
 
 
 def latest(read: Any, keys: list[str], by: str) -> Any:
-    """One row for each of `keys` and instant `by`: where several tie, the greatest, so that the answer is one."""
+    """One row for each of `keys` and instant `by`; of several that tie the greatest, so that the answer is one."""
     others = [read[column].desc() for column in sorted(read.columns) if column not in keys and column != by]
     number = ibis.row_number().over(ibis.window(group_by=[*keys, by], order_by=others or [read[by]]))
-    return read.mutate(_tie=number).filter(ibis._._tie == 0).drop("_tie")
+    return read.mutate(_ctc_tie=number).filter(ibis._._ctc_tie == 0).drop("_ctc_tie")
+
+
+def hold(connection: Any, name: str, expression: Any) -> Any:
+    """The expression, worked out once and kept for this process as the table `name`."""
+    with _told():
+        return connection.create_table(name, expression, temp=True)
+
+
+def parts(connection: Any, folders: Iterable[Path]) -> Any:
+    """The rows of several folders that `write` filled; their columns are the first one's."""
+    return connection.read_parquet([glob.escape(str(folder / "data.parquet")) for folder in folders])
 
 
 def write(connection: Any, expression: Any, folder: Path) -> None:
     """Writes `data.parquet` into an output folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    connection.to_parquet(expression, folder / "data.parquet")
+    path = str(folder / "data.parquet").replace("'", "''")
+    with _told():
+        connection.raw_sql(f"COPY ({connection.compile(expression)}) TO '{path}' (FORMAT parquet)")
 
 
 def one(connection: Any, expression: Any) -> dict[str, Any]:
     """The only row of an aggregation, as plain values."""
-    row: dict[str, Any] = connection.to_pyarrow(expression).to_pylist()[0]
+    with _told():
+        # Not `to_pyarrow`, which loads pandas: a quarter of a second in every step.
+        row: dict[str, Any] = connection.con.sql(connection.compile(expression)).to_arrow_table().to_pylist()[0]
     return row
 
 
-def _read(connection: Any, name: str, uri: str) -> Any:
-    import duckdb
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the engine could not do (a damaged page, a full disk) as a failure of the step."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise StepFailed(f"the data engine gave up: {str(error).splitlines()[0]}") from error
 
+
+def _read(connection: Any, name: str, uri: str) -> Any:
     path = local_path(uri)
-    pattern = str(path / "**" / "*.parquet") if path.is_dir() else str(path)
-    if not path.is_dir() and not any(sign in pattern for sign in "*?[") and not path.is_file():
+    pattern = str(path)
+    if path.is_dir():
+        pattern = f"{glob.escape(pattern)}/**/*.parquet"
+    elif path.is_file():
+        pattern = glob.escape(pattern)
+    elif not glob.has_magic(pattern):
         raise StepFailed(f"source {name}: there is no file or folder {uri}")
     try:
-        return connection.read_parquet(pattern)
+        return _typed(connection.read_parquet(pattern))
     except duckdb.Error as error:
         said = str(error).splitlines()[0]
         raise StepFailed(f"source {name}: {uri} cannot be read as Parquet: {said}") from error
+
+
+def _typed(read: Any) -> Any:
+    """Columns of types that ibis has no name for: instants in nanoseconds, and those without any value."""
+    unknown = {column: str(kind) for column, kind in read.schema().items() if kind.is_unknown()}
+    casts = {column: INSTANT for column, kind in unknown.items() if "TIMESTAMPTZ_NS" in kind}
+    casts |= {column: dt.string for column, kind in unknown.items() if '"NULL"' in kind}
+    return read.cast(casts) if casts else read
 
 
 def _instant(column: Any, source: str, name: str, zone: str | None) -> Any:

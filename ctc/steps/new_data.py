@@ -23,39 +23,46 @@ def count(data: Mapping[str, Any], asked: Sequence[RowsQuestion], now: datetime)
     rows = engine.table(connection, data["rows"], source)
     event = source["event_time"]
     known = rows[source["known_at"]] if source["known_at"] else rows[event]
-    rows = rows.mutate(_event=rows[event], _known=known).filter(known <= engine.literal(now))
+    rows = rows.mutate(_ctc_event=rows[event], _ctc_known=known).filter(known <= engine.literal(now))
     rows = _labelled(connection, rows, data)
     answers: dict[str, NewRows | NotEvaluable] = {}
     for question in asked:
-        chosen = rows.filter(rows["_event"] < engine.literal(question.end))
+        chosen = rows.filter(rows["_ctc_event"] < engine.literal(question.end))
         if question.start is not None:
-            chosen = chosen.filter(chosen["_event"] >= engine.literal(question.start))
-        unsettled = chosen["_known"] >= engine.literal(question.unsettled_since)
+            chosen = chosen.filter(chosen["_ctc_event"] >= engine.literal(question.start))
+        unsettled = chosen["_ctc_known"] >= engine.literal(question.unsettled_since)
         found = engine.one(connection, chosen.aggregate(rows=chosen.count(), unsettled=unsettled.sum()))
         answers[question.name] = NewRows(int(found["rows"]), int(found["unsettled"] or 0))
     return answers
 
 
 def _labelled(connection: Any, rows: Any, data: Mapping[str, Any]) -> Any:
-    """The rows that have their label, `_known` being when row and label both were known."""
+    """The rows that have their label, `_ctc_known` being when row and label both were known."""
     label = data["label"]
+    deadline = rows["_ctc_event"] + ibis.interval(seconds=int(label["known_after"]))
     if label["source"] == data["rows"]:
-        present = rows[label["column"]].notnull()
-        return rows if label["absent"] == "negative" else rows.filter(present)
+        engine.require(label["column"], rows.columns, f"source {label['source']}")
+        by_then = rows[label["column"]].notnull() & (rows["_ctc_known"] <= deadline)
+        return rows if label["absent"] == "negative" else rows.filter(by_then)
     source = data["sources"][label["source"]]
     read = engine.table(connection, label["source"], source)
     engine.require(label["column"], read.columns, f"source {label['source']}")
     keys = list(source["join"]["key"])
     instant = source["known_at"] or source["event_time"]
+    for key in keys:
+        engine.require(key, rows.columns, f"source {data['rows']}")
+        engine.require_comparable(rows[key], read[key], f"source {label['source']}: join by `{key}`")
     first = (
         read.filter(read[label["column"]].notnull())
         .group_by(keys)
-        .aggregate(_label_known=read[instant].min())
-        .rename({f"_key_{key}": key for key in keys})
+        .aggregate(_ctc_label=read[instant].min())
+        .rename({f"_ctc_key_{key}": key for key in keys})
     )
-    joined = rows.left_join(first, [rows[key] == first[f"_key_{key}"] for key in keys])
-    by = joined["_event"] + ibis.interval(seconds=int(label["known_after"]))
-    in_time = joined["_label_known"].notnull() & (joined["_label_known"] <= by)
+    # A label that came after the row's age is not the row's: it neither counts nor unsettles.
+    rows = rows.mutate(_ctc_deadline=deadline)
+    in_time = first["_ctc_label"] <= rows["_ctc_deadline"]
+    joined = rows.left_join(first, [*(rows[key] == first[f"_ctc_key_{key}"] for key in keys), in_time])
     if label["absent"] != "negative":
-        joined = joined.filter(in_time)
-    return joined.mutate(_known=ibis.greatest(joined["_known"], joined["_label_known"].fill_null(joined["_known"])))
+        joined = joined.filter(joined["_ctc_label"].notnull())
+    both = ibis.greatest(joined["_ctc_known"], joined["_ctc_label"].fill_null(joined["_ctc_known"]))
+    return joined.mutate(_ctc_known=both)

@@ -2,7 +2,8 @@
 
 Features are the latest known by each row's event time, labels the value known at a fixed age, rows those known at the
 instant. The holdout is later than every training row. Too few training rows, or none in the holdout, stop the attempt;
-a holdout that is merely small is the gates' to judge.
+a holdout that is merely small is the gates' to judge. Keys that repeat are for `validate` to refuse, after the spec's
+own checks have spoken. A label that is NaN is no label.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from ctc.steps.ports import Services
 from ctc.steps.task import Result, StepFailed, Task
 
 ROW_ID, EVENT_TIME = "row_id", "event_time"
-_OWN = (ROW_ID, EVENT_TIME, "_number", "_deadline")
 
 
 @ibis.udf.scalar.builtin(name="md5_number_lower", signature=(("string",), "uint64"))  # type: ignore[untyped-decorator]
@@ -43,19 +43,9 @@ def run(task: Task, services: Services) -> Result:
     windows = Windows.at(section, task.instant)
     connection = engine.connect()
     label = _Label(data["label"]["column"], data["label"]["absent"])
-    joined = connection.create_table("joined", _joined(connection, data, windows, task.instant), temp=True)
-    counted = engine.one(
-        connection,
-        joined.aggregate(
-            rows=joined.count(), absent=joined[label.column].isnull().sum(), codes=joined[label.column].nunique()
-        ),
-    )
-    absent = int(counted["absent"] or 0)
-    if absent and label.absent == "error":
-        raise StepFailed(f"{absent} of {counted['rows']} rows have no label by their age, and `absent` is `error`")
-    labelled = connection.create_table("labelled", _with_labels(joined, label), temp=True)
-    if data["task"] == "binary":
-        _require_binary(connection, labelled[label.column], label.column)
+    joined = engine.hold(connection, "joined", _joined(connection, data, windows, task.instant))
+    absent = _require_rows(connection, joined, label, data)
+    labelled = _with_labels(joined, label)
     parts = _split(labelled, windows, float(section["validation_share"]))
     _write(connection, task, parts, data)
     counts = {name: int(engine.one(connection, part.aggregate(n=part.count()))["n"]) for name, part in parts.items()}
@@ -74,7 +64,7 @@ def _joined(connection: Any, data: Mapping[str, Any], windows: Windows, now: dat
     """The main rows of both windows with their features and their label (null where there was none by then)."""
     source = data["sources"][data["rows"]]
     rows = engine.table(connection, data["rows"], source)
-    _refuse_own_names(rows.columns, data["rows"], source["event_time"])
+    _refuse_own_names(rows.columns, data["rows"], source)
     event = rows[source["event_time"]]
     training = (event >= engine.literal(windows.train_start)) & (event < engine.literal(windows.train_end))
     holdout = (event >= engine.literal(windows.holdout_start)) & (event < engine.literal(windows.holdout_end))
@@ -86,27 +76,31 @@ def _joined(connection: Any, data: Mapping[str, Any], windows: Windows, now: dat
         **{
             ROW_ID: ibis.literal("|").join([rows[column].cast("string") for column in source["key"]]),
             EVENT_TIME: rows[source["event_time"]],
-            "_deadline": rows[source["event_time"]] + age,
+            "_ctc_deadline": rows[source["event_time"]] + age,
         }
     )
     for name, feature in data["sources"].items():
         if feature["role"] == "features":
             rows = _as_of(connection, rows, name, feature, EVENT_TIME, None)
     rows = _labels(connection, rows, data)
-    dropped = [column for column in data["columns"]["drop"] if column in rows.columns]
-    return rows.drop("_deadline", *dropped)
+    for place in ("drop", "audit"):
+        for column in data["columns"][place]:
+            engine.require(column, rows.drop("_ctc_deadline").columns, f"`columns.{place}`: the joined snapshot")
+    return rows.drop("_ctc_deadline", *data["columns"]["drop"])
 
 
 def _labels(connection: Any, rows: Any, data: Mapping[str, Any]) -> Any:
-    label = data["label"]
+    label, name = data["label"], data["label"]["column"]
     source = data["sources"][label["source"]]
     if label["source"] != data["rows"]:
-        return _as_of(connection, rows, label["source"], source, "_deadline", label["column"])
-    engine.require(label["column"], rows.columns, f"source {label['source']}")
-    if source["known_at"] is None:
-        return rows
-    known = rows[source["known_at"]] <= rows["_deadline"]
-    return rows.mutate(**{label["column"]: ibis.ifelse(known, rows[label["column"]], ibis.null())})
+        rows = _as_of(connection, rows, label["source"], source, "_ctc_deadline", name)
+    engine.require(name, rows.columns, f"source {label['source']}")
+    column = rows[name]
+    if label["source"] == data["rows"] and source["known_at"] is not None:
+        column = ibis.ifelse(rows[source["known_at"]] <= rows["_ctc_deadline"], column, ibis.null())
+    if column.type().is_floating():
+        column = ibis.ifelse(column.isnan(), ibis.null(), column)
+    return rows.mutate(**{name: column})
 
 
 def _as_of(connection: Any, rows: Any, name: str, source: Mapping[str, Any], by: str, only: str | None) -> Any:
@@ -118,16 +112,18 @@ def _as_of(connection: Any, rows: Any, name: str, source: Mapping[str, Any], by:
     keys = list(source["join"]["key"])
     for key in keys:
         engine.require(key, rows.columns, "the source with `role: rows`")
+        engine.require_comparable(rows[key], read[key], f"source {name}: join by `{key}`")
     if only is not None:
         engine.require(only, read.columns, f"source {name}")
         read = read.select(*keys, known, only)
     wanted = [column for column in read.columns if column not in (*keys, known)]
-    clash = sorted(set(wanted) & {*rows.columns, *_OWN})
+    earlier = {column.lower() for column in rows.columns}
+    clash = sorted(column for column in wanted if column.lower() in earlier)
     if clash:
         raise StepFailed(f"source {name}: `{clash[0]}` is a column of an earlier source too; rename one of them")
-    read = engine.latest(read, keys, known).rename(_known=known, **{f"_key_{key}": key for key in keys})
-    matches = [rows[key] == read[f"_key_{key}"] for key in keys]
-    return rows.asof_join(read, rows[by] >= read["_known"], matches).select(*rows.columns, *wanted)
+    read = engine.latest(read, keys, known).rename(_ctc_known=known, **{f"_ctc_key_{key}": key for key in keys})
+    matches = [rows[key] == read[f"_ctc_key_{key}"] for key in keys]
+    return rows.asof_join(read, rows[by] >= read["_ctc_known"], matches).select(*rows.columns, *wanted)
 
 
 def _with_labels(joined: Any, label: _Label) -> Any:
@@ -137,35 +133,59 @@ def _with_labels(joined: Any, label: _Label) -> Any:
     return joined.filter(joined[label.column].notnull())
 
 
-def _require_binary(connection: Any, column: Any, name: str) -> None:
-    """A label of two values, 0 and 1 or false and true; anything else has no positive class."""
-    kind = column.type()
-    if kind.is_boolean():
-        return
-    if not kind.is_numeric():
-        raise StepFailed(f"the label `{name}` is {kind}; a binary task needs 0 and 1, or false and true")
-    wrong = engine.one(connection, column.notin([0, 1]).sum().name("n").as_table())["n"]
-    if wrong:
-        raise StepFailed(f"the label `{name}` is neither 0 nor 1 in {wrong} rows; a binary task needs these two")
+def _require_rows(connection: Any, joined: Any, label: _Label, data: Mapping[str, Any]) -> int:
+    """The number of rows without a label. StepFailed if a row has no key, or a label is none of its task."""
+    column = joined[label.column]
+    kind, binary = column.type(), data["task"] == "binary"
+    wanted = "a binary task needs 0 and 1, or false and true" if binary else "a regression needs finite numbers"
+    if not (kind.is_numeric() or (binary and kind.is_boolean())):
+        raise StepFailed(f"the label `{label.column}` is {kind}; {wanted}")
+    wrong = ibis.literal(False)
+    if binary and not kind.is_boolean():
+        wrong = column.notin([0, 1])
+    elif kind.is_floating():
+        wrong = column.isinf()
+    found = engine.one(
+        connection,
+        joined.aggregate(
+            rows=joined.count(),
+            absent=column.isnull().sum(),
+            wrong=wrong.sum(),
+            keyless=joined[ROW_ID].isnull().sum(),
+        ),
+    )
+    absent, bad, keyless = (int(found[name] or 0) for name in ("absent", "wrong", "keyless"))
+    if keyless:
+        key = ", ".join(data["sources"][data["rows"]]["key"])
+        raise StepFailed(f"source {data['rows']}: {keyless} rows have no value in their key ({key})")
+    if bad:
+        raise StepFailed(f"the label `{label.column}` is something else in {bad} rows; {wanted}")
+    if absent and label.absent == "error":
+        raise StepFailed(f"{absent} of {found['rows']} rows have no label by their age, and `absent` is `error`")
+    return absent
 
 
 def _split(labelled: Any, windows: Windows, share: float) -> dict[str, Any]:
     """Training, the latest `share` of it for validation, and the holdout."""
     learnt = labelled.filter(labelled[EVENT_TIME] < engine.literal(windows.train_end))
     number = ibis.row_number().over(ibis.window(order_by=[learnt[EVENT_TIME].desc(), learnt[ROW_ID].desc()]))
-    learnt = learnt.mutate(_number=number, _total=learnt.count().as_scalar())
-    later = learnt["_number"] < (learnt["_total"] * share).floor()
+    learnt = learnt.mutate(_ctc_number=number, _ctc_total=learnt.count().as_scalar())
+    later = learnt["_ctc_number"] < (learnt["_ctc_total"] * share).floor()
     return {
-        "train": learnt.filter(~later).drop("_number", "_total"),
-        "valid": learnt.filter(later).drop("_number", "_total"),
+        "train": learnt.filter(~later).drop("_ctc_number", "_ctc_total"),
+        "valid": learnt.filter(later).drop("_ctc_number", "_ctc_total"),
         "holdout": labelled.filter(labelled[EVENT_TIME] >= engine.literal(windows.holdout_start)),
     }
 
 
 def _write(connection: Any, task: Task, parts: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """The four folders, in the order of time. Audit columns reach evaluation only, the label never a prediction."""
-    audit = set(data["columns"]["audit"])
-    seen = [column for column in parts["train"].columns if column not in audit]
+    """The four folders, in the order of time. Audit columns reach evaluation only, the label never a prediction.
+
+    Nor does the model see when a row became known: where the label comes with the row, that tells of the label.
+    """
+    source = data["sources"][data["rows"]]
+    hidden = set(data["columns"]["audit"]) | ({source["known_at"]} - {source["event_time"]})
+    seen = [column for column in parts["train"].columns if column not in hidden]
     unlabelled = [column for column in seen if column != data["label"]["column"]]
     chosen = {
         "train": parts["train"].select(*seen),
@@ -178,18 +198,20 @@ def _write(connection: Any, task: Task, parts: Mapping[str, Any], data: Mapping[
 
 
 def _label_facts(connection: Any, labelled: Any, label: _Label, kind: str) -> dict[str, Any]:
-    column = labelled[label.column]
+    number = labelled[label.column].cast("float64")
     found = engine.one(
         connection,
         labelled.aggregate(
-            first=labelled[EVENT_TIME].min(), last=labelled[EVENT_TIME].max(), mean=column.cast("float64").mean()
+            first=labelled[EVENT_TIME].min(), last=labelled[EVENT_TIME].max(), rows=labelled.count(), total=number.sum()
         ),
     )
     instants = {
         f"{name}_event": None if found[name] is None else format_instant(found[name]) for name in ("first", "last")
     }
-    mean = None if found["mean"] is None else round(float(found["mean"]), 12)
-    return {**instants, "label_rate" if kind == "binary" else "label_mean": mean}
+    mean = round(float(found["total"] or 0) / found["rows"], 12) if found["rows"] else None
+    if kind == "binary":
+        return {**instants, "positives": int(found["total"] or 0), "label_rate": mean}
+    return {**instants, "label_mean": mean}
 
 
 def _fingerprint(connection: Any, labelled: Any) -> str:
@@ -215,7 +237,9 @@ def _too_little(counts: Mapping[str, int], section: Mapping[str, Any]) -> str:
     return ""
 
 
-def _refuse_own_names(columns: Any, source: str, event_time: str | None) -> None:
-    taken = [column for column in columns if column in _OWN and not (column == EVENT_TIME and event_time == EVENT_TIME)]
+def _refuse_own_names(columns: Any, name: str, source: Mapping[str, Any]) -> None:
+    """StepFailed for a column that can be taken for ours; the event time, and a key of one column, may be named so."""
+    allowed = {EVENT_TIME: source["event_time"] == EVENT_TIME, ROW_ID: source["key"] == [ROW_ID]}
+    taken = [column for column in columns if column.lower() in allowed and not allowed.get(column, False)]
     if taken:
-        raise StepFailed(f"source {source}: the name `{taken[0]}` is ctc's own; rename the column")
+        raise StepFailed(f"source {name}: the name `{taken[0]}` is ctc's own; rename the column")

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 from ctc.steps.task import StepFailed
 
@@ -19,7 +20,7 @@ def local_path(uri: str) -> Path:
         if uri == prefix or uri.startswith(prefix + "/"):
             return folder / uri[len(prefix) :].lstrip("/")
     if uri.startswith("file://"):
-        return Path(uri.removeprefix("file://"))
+        return Path(unquote(uri.removeprefix("file://").removeprefix("localhost")))
     if "://" in uri:
         mounted = ", ".join(prefix for prefix, _ in _mounts()) or "none"
         raise StepFailed(f"{uri} cannot be reached from this machine; CTC_MOUNTS names local folders for: {mounted}")
@@ -27,18 +28,24 @@ def local_path(uri: str) -> Path:
 
 
 def to_uri(path: Path) -> str:
-    """The URI of a local path: below a mount as the mount's URI, else the absolute path."""
+    """The URI of a local path: below a mount as the mount's URI (the nearest one's), else the absolute path."""
     absolute = path.absolute()
-    for prefix, folder in _mounts():
-        if absolute.is_relative_to(folder):
-            relative = absolute.relative_to(folder).as_posix()
-            return prefix if relative == "." else f"{prefix}/{relative}"
-    return str(absolute)
+    above = [(folder, prefix) for prefix, folder in _mounts() if absolute.is_relative_to(folder)]
+    if not above:
+        return str(absolute)
+    folder, prefix = max(above, key=lambda mount: len(mount[0].parts))
+    relative = absolute.relative_to(folder).as_posix()
+    return prefix if relative == "." else f"{prefix}/{relative}"
 
 
 def _mounts() -> Iterator[tuple[str, Path]]:
     """URI prefixes without their last slash, the longest first, each with its folder."""
     text = os.environ.get("CTC_MOUNTS", "")
-    mounts: dict[str, str] = json.loads(text) if text else {}
+    try:
+        mounts = json.loads(text) if text else {}
+    except ValueError as error:
+        raise StepFailed(f"CTC_MOUNTS is not JSON ({error}); write {{URI prefix: folder}}") from error
+    if not isinstance(mounts, dict) or not all(isinstance(folder, str) for folder in mounts.values()):
+        raise StepFailed(f"CTC_MOUNTS is {text}; write a JSON object of {{URI prefix: folder}}")
     for prefix in sorted(mounts, key=len, reverse=True):
         yield prefix.rstrip("/"), Path(mounts[prefix]).absolute()

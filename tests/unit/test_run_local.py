@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -37,7 +38,12 @@ from ctc.run.records import state_folder
 
 ROOT = "s3://acme-ct/toy/default"
 MAY, JUNE = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
-FILES = {"manifest.json": json.dumps({"version": 1, "root": ROOT, "files": {}}).encode()}
+FILES = {
+    "pipeline.yaml": b"steps",
+    "manifest.json": json.dumps(
+        {"version": 1, "root": ROOT, "files": {"pipeline.yaml": hashlib.sha256(b"steps").hexdigest()}}
+    ).encode(),
+}
 
 
 def make_spec(**training: Any) -> Spec:

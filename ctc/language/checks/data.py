@@ -193,13 +193,13 @@ def source_zones_exist(spec: Spec) -> Iterator[Finding]:
 
 @check_on_target("CT303", "a relative path on a target that cannot see this machine", Severity.WARNING)
 def paths_are_within_reach(spec: Spec, target: str) -> Iterator[Finding]:
-    for source in spec.sources:
-        if "://" not in source.parquet.path:
-            yield Finding(
-                f"sources.{source.name}.parquet.path",
-                f"{target} cannot read this machine's files; `ctc run` can",
-                f"write a URI, or one for this target under `targets.{target}.variables`",
-            )
+    near = [source.name for source in spec.sources if "://" not in source.parquet.path]
+    if near:
+        yield Finding(
+            f"sources.{near[0]}.parquet.path",
+            f"{target} cannot read this machine's files, as {', '.join(near)} would need; `ctc run` can",
+            f"write a URI, or one for this target by way of `targets.{target}.variables`",
+        )
 
 
 def is_zone(name: str) -> bool:
