@@ -14,7 +14,7 @@ demo: $(VENV)/demo ## retrain a real model month after month, on this machine
 	$(BIN)/ctc run examples/flight-delay/ctc.yaml --state examples/flight-delay/.demo --python $(BIN)/python $(INSTANTS:%=--at %)
 
 test: $(VENV)/dev ## the whole suite, long proofs as seeded samples
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/dev ## lint, format, types
 	$(BIN)/ruff check .
@@ -22,14 +22,14 @@ check: $(VENV)/dev ## lint, format, types
 	$(BIN)/mypy
 
 soak: $(VENV)/dev ## the long proofs in full; writes the tables that the docs show
-	CTC_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m soak
+	CTC_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
 
 bench: $(VENV)/dev ## speed, as ratios to a floor or a peer in one run
 	$(BIN)/python -m compileall -q ctc targets $(VENV)/lib/python3.*/site-packages/click $(VENV)/lib/python3.*/site-packages/yaml
 	$(BIN)/python bench/run.py
 
 golden: $(VENV)/dev ## rewrite golden files and recorded sessions; review the diff
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --update tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --update tests
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -41,11 +41,11 @@ $(BIN)/python:
 	  { echo "this Python cannot make a virtual environment; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 3; }
 
 $(VENV)/demo: requirements/demo.txt pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/demo.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements/demo.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements/dev.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@ $(VENV)/demo

@@ -29,10 +29,10 @@ from ctc.steps.task import Result, StepFailed, Task
 from ctc.targets import NAMES
 
 _ADVICE = {
-    errno.ENOSPC: "no space is left on the device: free some, or give the step a bigger disk",
-    errno.EDQUOT: "the disk quota is used up: free some space, or raise the quota",
-    errno.EROFS: "the file system is read-only: mount it writable, or choose another folder",
-    errno.EACCES: "permission denied: let this user read and write there, or choose another folder",
+    errno.ENOSPC: "free some space, or give the step a bigger disk",
+    errno.EDQUOT: "free some space, or raise the quota",
+    errno.EROFS: "mount it writable, or choose another folder",
+    errno.EACCES: "let this user read and write there, or choose another folder",
 }
 
 
@@ -226,7 +226,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, StepFailed):
         return str(error)
     if isinstance(error, OSError) and error.errno in _ADVICE:
-        return f"{error.filename or 'a file'}: {_ADVICE[error.errno]}"
+        return f"{error.filename or 'a file'}: {os.strerror(error.errno)}: {_ADVICE[error.errno]}"
     if os.environ.get("CTC_DEBUG") == "1":
         traceback.print_exception(error)
     place = traceback.extract_tb(error.__traceback__)[-1]

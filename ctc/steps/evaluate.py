@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -29,19 +31,26 @@ from ctc.steps.task import Result, StepFailed, Task
 
 VERSION = 1
 INTERVAL_CONFIDENCE = 0.95
-INTERVAL_RESAMPLES = 1000
+INTERVAL_RESAMPLES = 500
+"""Enough for an interval that is shown; what decides is `paired_bootstrap`, with its own number."""
 
 Rows = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """The judged rows, in the order of `row_id`. `labels` are 0 and 1 for a binary task."""
+    """The judged rows, in the order of `row_id`. `labels` are 0 and 1 for a binary task.
 
-    ids: tuple[str, ...]
-    events: tuple[datetime, ...]
+    `events` are microseconds since 1970 in UTC; `slices` are the row numbers by slice and value, values in order.
+    """
+
+    ids: pa.Array
+    events: Indices
     labels: Floats
-    slices: Mapping[str, tuple[str, ...]]
+    slices: Mapping[str, Mapping[str, Indices]]
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,11 @@ def run(task: Task, services: Services) -> Result:
     policy = task.policy
     holdout = _read_holdout(task)
     kind = policy["data"]["task"]
-    contender = predictions.read(task.inputs["contender"], holdout.ids, kind)
-    champion = _champion(task, holdout, kind)
+    probabilities = any(metric["kind"] in metrics.PROBABILITIES for metric in policy["evaluation"]["metrics"])
+    contender = predictions.read(task.inputs["contender"], holdout.ids, kind, probabilities=probabilities)
+    champion = _champion(task.inputs["champion"], holdout, kind, probabilities)
     compared_after = _compared_after(task, services)
-    compared = np.array([event >= compared_after for event in holdout.events], dtype=np.bool_)
+    compared = holdout.events >= (compared_after - _EPOCH) // timedelta(microseconds=1)
     measured = {
         metric["name"]: {
             "better": metric["better"],
@@ -90,34 +100,48 @@ def run(task: Task, services: Services) -> Result:
 def _read_holdout(task: Task) -> Holdout:
     label = task.policy["data"]["label"]["column"]
     slices = {part["name"]: part["column"] for part in task.policy["evaluation"]["slices"]}
-    file = task.inputs["holdout"] / "data.parquet"
-    known = pq.read_schema(file).names
+    parquet = pq.ParquetFile(task.inputs["holdout"] / "data.parquet")
+    known = parquet.schema_arrow.names
     for name, column in slices.items():
         if column not in known:
             raise StepFailed(f"slice {name}: the snapshot has no column `{column}`; it has: {', '.join(known)}")
     columns = dict.fromkeys(["row_id", "event_time", label, *slices.values()])
-    table = pq.read_table(file, columns=list(columns)).sort_by("row_id")
-    ids = tuple(str(value) for value in table["row_id"].to_pylist())
-    if len(set(ids)) != len(ids):
+    table = parquet.read(columns=list(columns)).sort_by("row_id")
+    ids = table["row_id"].cast(pa.string()).combine_chunks()
+    repeated = len(ids) - len(pc.unique(ids))
+    if repeated:
         raise StepFailed(
-            f"{len(ids) - len(set(ids))} rows of the holdout repeat their key, so predictions cannot be told apart; "
+            f"{repeated} rows of the holdout repeat their key, so predictions cannot be told apart; "
             "name the columns that identify a row as `key`, and add a `unique` check"
         )
+    events = table["event_time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).combine_chunks()
     return Holdout(
         ids,
-        tuple(value.astimezone(UTC) for value in table["event_time"].to_pylist()),
-        np.array([float(value) for value in table[label].to_pylist()], dtype=np.float64),
-        {name: tuple(str(value) for value in table[column].to_pylist()) for name, column in slices.items()},
+        np.asarray(np.from_dlpack(events), dtype=np.int64),
+        predictions.floats(table[label]),
+        {name: _by_value(table[column], name) for name, column in slices.items()},
     )
 
 
-def _champion(task: Task, holdout: Holdout, kind: str) -> Champion:
+def _by_value(column: pa.ChunkedArray, name: str) -> dict[str, Indices]:
+    """The numbers of the rows that have each value, values as text; those without a value are `null`."""
+    try:
+        texts = column.cast(pa.string())
+    except pa.ArrowException as error:
+        raise StepFailed(f"slice {name}: a column of {column.type} has no values to slice by") from error
+    coded = (texts.fill_null("null") if texts.null_count else texts).combine_chunks().dictionary_encode()
+    codes = np.from_dlpack(coded.indices)
+    order, values = np.argsort(codes, kind="stable"), coded.dictionary.to_pylist()
+    groups = np.split(order, np.cumsum(np.bincount(codes, minlength=len(values)))[:-1]) if values else []
+    return dict(sorted(zip(values, groups, strict=True)))
+
+
+def _champion(folder: Path, holdout: Holdout, kind: str, probabilities: bool) -> Champion:
     """What its own command answered on today's rows; it may no longer be able to read them."""
-    folder = task.inputs["champion"]
     if predictions.absent(folder):
         return Champion("absent")
     try:
-        return Champion("evaluated", predictions.read(folder, holdout.ids, kind))
+        return Champion("evaluated", predictions.read(folder, holdout.ids, kind, probabilities=probabilities))
     except Malformed as malformed:
         return Champion("not_comparable", reason=f"the champion's predictions: {malformed}")
 
@@ -170,26 +194,25 @@ def _interval(metric: Mapping[str, Any], labels: Floats, scores: Floats) -> stat
 
 def _slices(policy: Mapping[str, Any], holdout: Holdout, contender: Floats, champion: Champion) -> dict[str, Any]:
     """Every metric by the values of each slice that have enough rows; a metric without a value is null."""
-    found: dict[str, Any] = {}
-    for part in policy["evaluation"]["slices"]:
-        values = np.array(holdout.slices[part["name"]], dtype=object)
-        found[part["name"]] = {}
-        for value in sorted(set(holdout.slices[part["name"]])):
-            chosen: Rows = values == value
-            if int(chosen.sum()) >= part["min_rows"]:
-                found[part["name"]][value] = {
-                    "n": int(chosen.sum()),
-                    "metrics": {
-                        metric["name"]: {
-                            "contender": _value(metric, holdout.labels[chosen], contender[chosen]),
-                            "champion": None
-                            if champion.scores is None
-                            else _value(metric, holdout.labels[chosen], champion.scores[chosen]),
-                        }
-                        for metric in policy["evaluation"]["metrics"]
-                    },
-                }
-    return found
+
+    def measured(metric: Mapping[str, Any], rows: Indices) -> dict[str, float | None]:
+        labels, theirs = holdout.labels[rows], champion.scores
+        return {
+            "contender": _value(metric, labels, contender[rows]),
+            "champion": None if theirs is None else _value(metric, labels, theirs[rows]),
+        }
+
+    return {
+        part["name"]: {
+            value: {
+                "n": len(rows),
+                "metrics": {metric["name"]: measured(metric, rows) for metric in policy["evaluation"]["metrics"]},
+            }
+            for value, rows in holdout.slices[part["name"]].items()
+            if len(rows) >= part["min_rows"]
+        }
+        for part in policy["evaluation"]["slices"]
+    }
 
 
 def _value(metric: Mapping[str, Any], labels: Floats, scores: Floats) -> float | None:
@@ -268,14 +291,16 @@ def _write(task: Task, evaluation: dict[str, Any], holdout: Holdout, contender: 
     for name in ("evaluation", "scores"):
         task.outputs[name].mkdir(parents=True, exist_ok=True)
     (task.outputs["evaluation"] / "evaluation.json").write_bytes(as_json(evaluation))
-    none = pa.nulls(len(holdout.ids), pa.float64())
-    columns = {
-        "row_id": list(holdout.ids),
-        "label": holdout.labels,
-        "contender": contender,
-        "champion": none if champion.scores is None else champion.scores,
-    }
-    pq.write_table(pa.table(columns), task.outputs["scores"] / "scores.parquet")
+    scores = [holdout.labels, contender, champion.scores]
+    columns = [_column(values, len(holdout.ids)) for values in scores]
+    table = pa.Table.from_arrays([holdout.ids, *columns], names=["row_id", "label", "contender", "champion"])
+    pq.write_table(table, task.outputs["scores"] / "scores.parquet")
+
+
+def _column(values: Floats | None, n: int) -> pa.Array:
+    if values is None:
+        return pa.nulls(n, pa.float64())
+    return pa.Array.from_buffers(pa.float64(), n, [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def _summary(evaluation: Mapping[str, Any]) -> str:

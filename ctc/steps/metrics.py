@@ -61,6 +61,9 @@ def rmse(labels: Floats, predictions: Floats, arguments: Mapping[str, Any]) -> f
     return float(np.sqrt(np.mean(_per_row("rmse", labels, predictions, arguments))))
 
 
+PROBABILITIES = frozenset({"log_loss", "brier"})
+"""The metrics that read a score as a probability."""
+
 METRICS: dict[str, Metric] = {
     "roc_auc": roc_auc,
     "pr_auc": pr_auc,
@@ -82,13 +85,11 @@ def value(metric: Mapping[str, Any], labels: Floats, scores: Floats) -> float:
 def resampled(metric: Mapping[str, Any], labels: Floats, scores: Floats) -> Callable[[Indices], float]:
     """The metric of resampled rows, by their numbers; what does not change between resamples is computed once.
 
-    NaN where a resample holds one class only.
+    NaN where a resample has no positive row. ValueError for roc_auc, whose variance needs no resampling.
     """
     kind, arguments = metric["kind"], metric["arguments"]
     if kind == "pr_auc":
         return _resampled_pr_auc(labels, scores)
-    if kind == "roc_auc":
-        return lambda rows: _or_nan(labels[rows], scores[rows])
     per_row = _per_row(kind, labels, scores, arguments)
     if kind == "rmse":
         return lambda rows: float(np.sqrt(per_row[rows].mean()))
@@ -103,38 +104,39 @@ def _per_row(kind: str, labels: Floats, scores: Floats, arguments: Mapping[str, 
         losses: Floats = -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
         return losses
     if kind == "accuracy":
-        right = (scores >= float(arguments.get("threshold", 0.5))) == (labels == 1)
-        return right.astype(np.float64)
+        right: Floats = ((scores >= float(arguments.get("threshold", 0.5))) == (labels == 1)).astype(np.float64)
+        return right
     if kind == "mae":
-        return np.abs(labels - scores)
-    squares: Floats = (scores - labels) ** 2
-    return squares
+        errors: Floats = np.abs(labels - scores)
+        return errors
+    if kind in ("brier", "rmse"):
+        squares: Floats = (scores - labels) ** 2
+        return squares
+    raise ValueError(f"{kind} is no mean over rows")
 
 
 def _resampled_pr_auc(labels: Floats, scores: Floats) -> Callable[[Indices], float]:
-    """Sorted once: a resample only changes how often each row counts."""
+    """Sorted once: a resample only changes how often each row counts, and only positive rows add to the sum."""
+    n = len(scores)
     order = np.argsort(-scores, kind="stable")
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    positive = labels[order]
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    place = np.empty(n, dtype=np.int64)
+    place[order] = np.arange(n)
+    positive = np.flatnonzero(labels[order] == 1)
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), n - 1)
+    # For each positive row: the last row of its score, and how many positives stand up to there.
+    last = ends[np.searchsorted(ends, positive)]
+    upto = np.searchsorted(positive, last, side="right") - 1
 
     def of(rows: Indices) -> float:
-        counts = np.bincount(place[rows], minlength=len(order))
-        hits, seen = np.cumsum(counts * positive)[ends], np.cumsum(counts)[ends]
-        if hits[-1] == 0:
+        counts = np.bincount(place[rows], minlength=n)
+        own = counts[positive]
+        hits = np.cumsum(own)
+        if len(hits) == 0 or hits[-1] == 0:
             return float("nan")
-        precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
-        return float(np.sum(np.diff(hits / hits[-1], prepend=0.0) * precision))
+        seen = np.maximum(np.cumsum(counts)[last], 1)
+        return float(np.dot(own, hits[upto] / seen) / hits[-1])
 
     return of
-
-
-def _or_nan(labels: Floats, scores: Floats) -> float:
-    try:
-        return statistics.auc(labels, scores)
-    except NotEvaluable:
-        return float("nan")
 
 
 def _require_probabilities(scores: Floats, name: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -29,53 +30,86 @@ def absent(folder: Path) -> bool:
     return (folder / "absent.json").is_file()
 
 
-def read(folder: Path, row_ids: Sequence[str], task: str) -> Floats:
-    """The predictions in the order of `row_ids` (each there once). Malformed if they do not match the rows exactly."""
+def read(folder: Path, row_ids: pa.Array, task: str, *, probabilities: bool = False) -> Floats:
+    """The predictions in the order of `row_ids` (strings, each there once).
+
+    Malformed if they do not match the rows exactly, or are no finite numbers, or, where `probabilities` are asked for,
+    lie outside of [0, 1].
+    """
     column = COLUMNS[task]
     table = _table(folder / "predictions.parquet", column)
-    ids = [str(value) for value in table["row_id"].to_pylist()]
+    ids = _strings(table["row_id"])
+    _require_same_rows(ids, row_ids)
     values = _numbers(table[column], column)
-    position = {row_id: index for index, row_id in enumerate(ids)}
-    if len(position) != len(ids):
-        seen: set[str] = set()
-        repeated = [row_id for row_id in ids if row_id in seen or seen.add(row_id)]  # type: ignore[func-returns-value]
-        raise Malformed(f"the predictions name {_some(repeated)} twice: write one row for each row_id")
-    wanted = set(row_ids)
-    missing = [row_id for row_id in row_ids if row_id not in position]
-    extra = [row_id for row_id in ids if row_id not in wanted]
-    if missing or extra:
-        said = [f"{len(missing)} missing ({_some(missing)})"] if missing else []
-        said += [f"{len(extra)} that nobody asked for ({_some(extra)})"] if extra else []
-        raise Malformed(
-            f"the predictions do not match the {len(wanted)} rows: {', '.join(said)}; write one row for each row_id"
-        )
-    bad = [row_id for row_id, value in zip(ids, values, strict=True) if not np.isfinite(value)]
-    if bad:
-        raise Malformed(f"`{column}` is NaN or infinite in {len(bad)} rows ({_some(bad)}): write a finite number")
-    return values[[position[row_id] for row_id in row_ids]]
+    _refuse(~np.isfinite(values), ids, f"`{column}` is NaN, missing or infinite", "write a finite number")
+    if probabilities:
+        outside = (values < 0) | (values > 1)
+        _refuse(outside, ids, f"`{column}` is outside of 0 to 1", "a metric of this spec needs probabilities")
+    places: Floats = values[np.from_dlpack(pc.index_in(row_ids, value_set=ids))]
+    return places
+
+
+def floats(column: pa.ChunkedArray) -> Floats:
+    """A numeric column as numpy; NaN where it is null. `to_numpy` would load pandas, a quarter of a second."""
+    whole = column.cast(pa.float64()).combine_chunks()
+    whole = whole.fill_null(float("nan")) if whole.null_count else whole
+    return np.asarray(np.from_dlpack(whole), dtype=np.float64)
 
 
 def _table(file: Path, column: str) -> pa.Table:
     if not file.is_file():
         raise Malformed(f"there is no {file.name}: predict must write the file that it is given as {{predictions}}")
     try:
-        table = pq.read_table(file)
-    except pa.ArrowException as error:
+        parquet = pq.ParquetFile(file)
+        names = parquet.schema_arrow.names
+        for name in ("row_id", column):
+            if names.count(name) != 1:
+                how = "no" if name not in names else "more than one"
+                raise Malformed(f"{file.name} has {how} column `{name}`; it has: {', '.join(names)}")
+        return parquet.read(columns=["row_id", column])
+    except (pa.ArrowException, OSError) as error:
         raise Malformed(f"{file.name} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-    for name in ("row_id", column):
-        if name not in table.column_names:
-            raise Malformed(f"{file.name} has no column `{name}`; it has: {', '.join(table.column_names)}")
-    return table
+
+
+def _strings(column: pa.ChunkedArray) -> pa.Array:
+    try:
+        return column.cast(pa.string()).combine_chunks()
+    except pa.ArrowException as error:
+        raise Malformed(f"`row_id` is {column.type}: write the row_id of each row as it was given") from error
 
 
 def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
     try:
-        values: Floats = column.cast(pa.float64()).to_numpy()
+        return floats(column)
     except pa.ArrowException as error:
         raise Malformed(f"`{name}` is {column.type}: write numbers") from error
-    return values
 
 
-def _some(ids: Sequence[str]) -> str:
-    shown = ", ".join(ids[:_SHOWN])
+def _require_same_rows(ids: pa.Array, wanted: pa.Array) -> None:
+    if len(pc.unique(ids)) != len(ids):
+        counts = ids.value_counts()
+        repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        raise Malformed(f"the predictions name {_some(repeated)} twice: write one row for each row_id")
+    missing = wanted.filter(pc.is_null(pc.index_in(wanted, value_set=ids)))
+    extra = ids.filter(pc.is_null(pc.index_in(ids, value_set=wanted)))
+    said = [f"{len(missing)} missing ({_some(missing)})"] if len(missing) else []
+    said += [f"{len(extra)} that nobody asked for ({_some(extra)})"] if len(extra) else []
+    if said:
+        raise Malformed(
+            f"the predictions do not match the {len(wanted)} rows: {', '.join(said)}; write one row for each row_id"
+        )
+
+
+def _refuse(bad: NDArray[np.bool_], ids: pa.Array, what: str, instead: str) -> None:
+    if bad.any():
+        chosen = ids.take(pa.array(np.flatnonzero(bad)))
+        raise Malformed(f"{what} in {len(chosen)} rows ({_some(chosen)}): {instead}")
+
+
+def _some(ids: pa.Array) -> str:
+    shown = ", ".join(_shown(value) for value in ids[:_SHOWN].to_pylist())
     return f"{shown} and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else shown
+
+
+def _shown(value: Any) -> str:
+    return "a missing row_id" if value is None else str(value)

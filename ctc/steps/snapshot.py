@@ -74,7 +74,7 @@ def _joined(connection: Any, data: Mapping[str, Any], windows: Windows, now: dat
     age = ibis.interval(seconds=int(data["label"]["known_after"]))
     rows = rows.mutate(
         **{
-            ROW_ID: ibis.literal("|").join([rows[column].cast("string") for column in source["key"]]),
+            ROW_ID: _row_id([rows[column] for column in source["key"]]),
             EVENT_TIME: rows[source["event_time"]],
             "_ctc_deadline": rows[source["event_time"]] + age,
         }
@@ -87,6 +87,12 @@ def _joined(connection: Any, data: Mapping[str, Any], windows: Windows, now: dat
         for column in data["columns"][place]:
             engine.require(column, rows.drop("_ctc_deadline").columns, f"`columns.{place}`: the joined snapshot")
     return rows.drop("_ctc_deadline", *data["columns"]["drop"])
+
+
+def _row_id(keys: list[Any]) -> Any:
+    """The key as one text; null if any part of it is, which the engine's own join would pass over."""
+    missing = ibis.or_(*(key.isnull() for key in keys))
+    return ibis.ifelse(missing, ibis.null(), ibis.literal("|").join([key.cast("string") for key in keys]))
 
 
 def _labels(connection: Any, rows: Any, data: Mapping[str, Any]) -> Any:

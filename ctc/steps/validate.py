@@ -1,14 +1,18 @@
 """The step `validate`: data checks before training. A check that says stop ends the attempt; that is no failure.
 
 A check without a source judges the joined snapshot (training, validation and holdout rows together), one with a source
-the rows of it that were known at the instant. NULL and NaN are missing values: `null_ratio` counts them, `range` and
-`allowed_values` pass over them, `unique` compares them like any value. Ratios are of all rows; 0 where there are none.
+the rows of it that were known at the instant; `freshness` without a source judges the main source, since the snapshot
+ends where labels do. NULL and NaN are missing values: `null_ratio` counts them, `range` and `allowed_values` pass over
+them, `unique` compares them like any value. Ratios are of all rows; 0 where there are none. Whatever the spec checks, a
+key that repeats fails the step: predictions are matched by it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import ibis
@@ -16,7 +20,7 @@ import ibis
 from ctc.policy.windows import format_instant
 from ctc.steps import engine, results
 from ctc.steps.ports import Services
-from ctc.steps.task import Result, Task
+from ctc.steps.task import Result, StepFailed, Task
 
 Check = Mapping[str, Any]
 Judge = Callable[[Mapping[str, Any], Mapping[str, Any], datetime], tuple[bool, str, dict[str, Any]]]
@@ -31,40 +35,53 @@ def run(task: Task, services: Services) -> Result:
         return Result("stop", {"go": False}, str(snapshot["reason"]), {"checks": []})
     connection = engine.connect()
     answers: list[dict[str, Any]] = []
-    for source, checks in _by_source(task.policy["validation"]["checks"]).items():
+    for source, checks in _by_source(task).items():
         answers += _judge(_table(connection, task, source), checks, source, task, connection)
     order = {check["name"]: index for index, check in enumerate(task.policy["validation"]["checks"])}
     answers.sort(key=lambda answer: order[answer["name"]])
     stopped = [answer for answer in answers if answer["answer"] == "fail" and answer["on_fail"] == "stop"]
+    if not stopped:
+        _require_unique_rows(connection, task)
     reason = "; ".join(f"check {answer['name']}: {answer['reason']}" for answer in stopped)
     return Result("stop" if stopped else "ok", {"go": not stopped}, reason, {"checks": answers})
 
 
-def _by_source(checks: list[Check]) -> dict[str | None, list[Check]]:
+def _by_source(task: Task) -> dict[str | None, list[Check]]:
     grouped: dict[str | None, list[Check]] = {}
-    for check in checks:
-        grouped.setdefault(check["source"], []).append(check)
+    for check in task.policy["validation"]["checks"]:
+        main = task.policy["data"]["rows"] if check["kind"] == "freshness" else None
+        grouped.setdefault(check["source"] or main, []).append(check)
     return grouped
 
 
 def _table(connection: Any, task: Task, source: str | None) -> Any:
     """The joined snapshot, or the rows of a source that were known at the instant."""
     if source is None:
-        return connection.read_parquet([str(task.inputs[part] / "data.parquet") for part in PARTS])
+        return engine.parts(connection, [task.inputs[part] for part in PARTS])
     described = task.policy["data"]["sources"][source]
     read = engine.table(connection, source, described)
     known = described["known_at"] or described["event_time"]
     return read if known is None else read.filter(read[known] <= engine.literal(task.instant))
 
 
+def _require_unique_rows(connection: Any, task: Task) -> None:
+    ids = engine.parts(connection, [task.inputs[part] for part in PARTS])["row_id"]
+    counted = ids.value_counts(name="n").filter(lambda table: table["n"] > 1)
+    found = engine.one(connection, counted.aggregate(repeated=counted.count(), first=counted["row_id"].min()))
+    if found["repeated"]:
+        name = task.policy["data"]["rows"]
+        key = ", ".join(task.policy["data"]["sources"][name]["key"])
+        raise StepFailed(
+            f"source {name}: {found['repeated']} values of its key ({key}) stand in more than one row, such as "
+            f"{found['first']}; name the columns that tell rows apart as `key`, or mend the data"
+        )
+
+
 def _judge(table: Any, checks: list[Check], source: str | None, task: Task, connection: Any) -> list[dict[str, Any]]:
     """Every check of one table, in one scan of it."""
     measures: dict[str, Any] = {"rows": table.count()}
     for index, check in enumerate(checks):
-        where = "the joined snapshot" if source is None else f"source {source}"
-        arguments = check["arguments"]
-        for column in [arguments["column"]] if "column" in arguments else arguments.get("columns", []):
-            engine.require(column, table.columns, f"check {check['name']}: {where}")
+        _require_columns(check, table, source, task)
         measures |= {f"{name}_{index}": value for name, value in _measures(table, check, task).items()}
     found = engine.one(connection, table.aggregate(**measures))
     answers = []
@@ -87,6 +104,28 @@ def _judge(table: Any, checks: list[Check], source: str | None, task: Task, conn
     return answers
 
 
+def _require_columns(check: Check, table: Any, source: str | None, task: Task) -> None:
+    """StepFailed unless the table has what the check reads, of a type that it can judge."""
+    arguments, data = check["arguments"], task.policy["data"]
+    where = f"check {check['name']}: " + ("the joined snapshot" if source is None else f"source {source}")
+    for column in [arguments["column"]] if "column" in arguments else arguments.get("columns", []):
+        if source is None and column in data["columns"]["audit"]:
+            raise StepFailed(f"{where} has the audit column `{column}` in the holdout only; name the check's `source`")
+        engine.require(column, table.columns, where)
+    if check["kind"] == "range" and not table[arguments["column"]].type().is_numeric():
+        raise StepFailed(
+            f"{where}: `{arguments['column']}` is {table[arguments['column']].type()}; a range needs numbers"
+        )
+    if check["kind"] == "freshness" and _known(source, data) is None:
+        raise StepFailed(f"{where} does not say when its rows are known; give it `known_at:` or `event_time:`")
+
+
+def _known(source: str | None, data: Mapping[str, Any]) -> str | None:
+    described = data["sources"][source]
+    known: str | None = described["known_at"] or described["event_time"]
+    return known
+
+
 def _measures(table: Any, check: Check, task: Task) -> dict[str, Any]:
     """What one check counts, as aggregations."""
     arguments, kind = check["arguments"], check["kind"]
@@ -96,24 +135,30 @@ def _measures(table: Any, check: Check, task: Task) -> dict[str, Any]:
         columns = [table[column].cast("string").fill_null("\\N") for column in arguments["columns"]]
         return {"distinct": ibis.literal("\x1f").join(columns).nunique()}
     if kind == "freshness":
-        sources = task.policy["data"]["sources"]
-        described = sources[check["source"] or task.policy["data"]["rows"]]
-        known = described["known_at"] or described["event_time"]
-        return {"newest": table[known].max()}
+        data = task.policy["data"]
+        return {"newest": table[_known(check["source"] or data["rows"], data)].max()}
     column = table[arguments["column"]]
     missing = column.isnull() | column.isnan() if column.type().is_floating() else column.isnull()
     if kind == "null_ratio":
         return {"bad": missing.sum()}
     if kind == "allowed_values":
-        values = arguments["values"]
-        values = [str(value) for value in values] if column.type().is_string() else values
-        return {"bad": (~missing & column.notin(values)).sum()}
+        return {"bad": (~missing & column.notin(_comparable(arguments["values"], column.type()))).sum()}
     outside = ibis.literal(False)
     for bound, worse in (("min", column.__lt__), ("max", column.__gt__)):
         if arguments.get(bound) is not None:
             outside = outside | worse(arguments[bound])
     present = missing.ifelse(ibis.null(), column)
     return {"bad": (~missing & outside).sum(), "low": present.min(), "high": present.max()}
+
+
+def _comparable(values: list[Any], kind: Any) -> list[Any]:
+    """The allowed values that a column of this type can have at all: as text in one of text, 0 as false, 1 as true."""
+    if kind.is_string():
+        return [str(value) for value in values]
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if kind.is_boolean():
+        return [bool(value) for value in numbers if value in (0, 1)]
+    return [value + 0 for value in numbers] if kind.is_numeric() else []
 
 
 def _row_count(arguments: Check, found: Mapping[str, Any], _: datetime) -> tuple[bool, str, dict[str, Any]]:
@@ -137,7 +182,7 @@ def _tolerated(arguments: Check, found: Mapping[str, Any], _: datetime) -> tuple
     numbers: dict[str, Any] = {"rows": int(found["rows"]), "outside": outside, "ratio": ratio, "tolerate": tolerated}
     said = f"{outside} of {found['rows']} are not allowed in `{arguments['column']}`"
     if "low" in found:
-        numbers |= {"lowest": found["low"], "highest": found["high"]}
+        numbers |= {"lowest": _number(found["low"]), "highest": _number(found["high"])}
         reach = f"{found['low']} to {found['high']}"
         said = f"{outside} of {found['rows']} are outside in `{arguments['column']}`, which has {reach}"
     return ratio <= tolerated, said, numbers
@@ -156,6 +201,12 @@ def _freshness(arguments: Check, found: Mapping[str, Any], now: datetime) -> tup
     age = (now - newest.astimezone(UTC)).total_seconds()
     numbers = {"newest": format_instant(newest), "age_seconds": age, "max_age_seconds": limit}
     return age <= limit, f"the newest row is of {format_instant(newest)}, {age / 3600:.1f} h old", numbers
+
+
+def _number(value: Any) -> int | float | str | None:
+    """A value of a column as JSON has it: no decimals, no infinity."""
+    plain: int | float | None = float(value) if isinstance(value, Decimal) else value
+    return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def _ratio(found: Mapping[str, Any]) -> float:

@@ -137,9 +137,9 @@ def test_a_stop_is_a_normal_end_with_every_flag(place: Path, monkeypatch: pytest
     [
         (StepFailed("the file visits.parquet is missing: put it there"), ["visits.parquet is missing"]),
         (CtcError("before the last wake", help="wake later"), ["before the last wake", "wake later"]),
-        (OSError(errno.ENOSPC, "full", "/data/x"), ["/data/x", "no space is left", "bigger disk"]),
-        (OSError(errno.EROFS, "ro", "/data/x"), ["/data/x", "read-only"]),
-        (OSError(errno.EACCES, "no", "/data/x"), ["/data/x", "permission denied"]),
+        (OSError(errno.ENOSPC, "full", "/data/x"), ["/data/x", "No space left on device", "bigger disk"]),
+        (OSError(errno.EROFS, "ro", "/data/x"), ["/data/x", "Read-only file system"]),
+        (OSError(errno.EACCES, "no", "/data/x"), ["/data/x", "Permission denied"]),
         (KeyError("gain"), ["internal error: KeyError: 'gain'", "test_step.py:", "CTC_DEBUG=1"]),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_failure_that_cannot_be_kept_is_still_told(place: Path, monkeypatch: A
     monkeypatch.setattr(FileObjectStore, "put", full)
     assert step.main(arguments(place)) == 1
     shown = capsys.readouterr().err
-    assert "could not be kept for the record: /root/of/all: no space is left" in shown
+    assert "could not be kept for the record: /root/of/all: No space left on device" in shown
     assert "decide failed: internal error: ZeroDivisionError" in shown
 
 

@@ -1,0 +1,177 @@
+"""Data checks: missing values, no rows at all, sources, and what a failed one does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ctc.steps import results, validate
+from ctc.steps.task import Result, StepFailed
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from step_tables import DAY, INSTANT, at, data, services, source, store, task
+
+# ibis still calls what DuckDB 2 renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
+
+NOW = at(48)
+TYPES = {
+    "row_id": pa.string(),
+    "event_time": INSTANT,
+    "x": pa.float64(),
+    "d": pa.decimal128(5, 1),
+    "s": pa.string(),
+    "n": pa.int64(),
+}
+ROWS = [
+    {"row_id": "a", "event_time": at(1), "x": 1.0, "d": Decimal("1.5"), "s": "u", "n": 1},
+    {"row_id": "b", "event_time": at(2), "x": float("nan"), "d": None, "s": "v", "n": 1},
+    {"row_id": "c", "event_time": at(30), "x": None, "d": Decimal("9.5"), "s": None, "n": None},
+    {"row_id": "d", "event_time": at(40), "x": 7.0, "d": Decimal("2"), "s": "w", "n": 2},
+]
+MAIN = {"id": pa.string(), "at": INSTANT, "seen": INSTANT}
+
+
+def check(kind: str, source: str | None = None, on_fail: str = "stop", **arguments: Any) -> dict[str, Any]:
+    return {"name": f"c_{kind}", "kind": kind, "source": source, "on_fail": on_fail, "arguments": arguments}
+
+
+def run(folder: Path, *checks: dict[str, Any], rows: list[dict[str, Any]] | None = None, audit: Any = ()) -> Result:
+    """The step on `rows` spread over the parts of a snapshot, and a main source of three rows, one not yet known."""
+    given = ROWS if rows is None else rows
+    parts = {"train": given[:2], "valid": given[2:3], "holdout": given[3:]}
+    for name, part in parts.items():
+        store(folder / name / "data.parquet", TYPES, part)
+    seen = [{"id": name, "at": at(hour), "seen": at(hour + 5)} for name, hour in (("a", 1), ("b", 20), ("z", 46))]
+    main = store(folder / "main.parquet", MAIN, seen)
+    described = data({"main": source("rows", main, event_time="at", known_at="seen", key=["id"])}, audit=list(audit))
+    inputs = {name: folder / name for name in parts}
+    step = task("validate", folder, NOW, inputs, data=described, validation={"checks": list(checks)})
+    return validate.run(step, services(folder))
+
+
+def answer(result: Result) -> tuple[str, dict[str, Any]]:
+    json.dumps(result.numbers, allow_nan=False)
+    found = result.numbers["checks"][0]
+    return found["answer"], found["numbers"]
+
+
+@pytest.mark.parametrize(
+    ("judged", "said", "numbers"),
+    [
+        (check("row_count", min=4, max=4), "pass", {"rows": 4}),
+        (check("row_count", min=5), "fail", {"rows": 4, "min": 5}),
+        (check("row_count", max=3), "fail", {"max": 3}),
+        (check("null_ratio", column="x", max=0.5), "pass", {"missing": 2, "ratio": 0.5}),
+        (check("null_ratio", column="x", max=0.49), "fail", {"missing": 2}),
+        (check("null_ratio", column="s", max=0.0), "fail", {"missing": 1}),
+        (check("range", column="x", min=1, max=7), "pass", {"outside": 0, "lowest": 1.0, "highest": 7.0}),
+        (check("range", column="x", min=1.5), "fail", {"outside": 1, "ratio": 0.25}),
+        (check("range", column="x", max=6, tolerate=0.25), "pass", {"outside": 1}),
+        (check("range", column="d", max=9), "fail", {"outside": 1, "lowest": 1.5, "highest": 9.5}),
+        (check("allowed_values", column="s", values=["u", "v", "w"]), "pass", {"outside": 0}),
+        (check("allowed_values", column="s", values=["u"]), "fail", {"outside": 2}),
+        (check("allowed_values", column="n", values=[1, 2]), "pass", {"outside": 0}),
+        (check("allowed_values", column="n", values=["1", "2"]), "fail", {"outside": 3}),
+        (check("unique", columns=["row_id"]), "pass", {"repeated": 0}),
+        (check("unique", columns=["n"]), "fail", {"repeated": 1}),
+        (check("unique", columns=["n", "row_id"]), "pass", {"repeated": 0}),
+        (check("freshness", max_age=23 * 3600.0), "pass", {"age_seconds": 23 * 3600.0}),
+        (check("freshness", max_age=22 * 3600.0), "fail", {"newest": "2024-01-02T01:00:00Z"}),
+        (check("row_count", source="main", min=2, max=2), "pass", {"rows": 2}),
+        (check("unique", source="main", columns=["id"]), "pass", {"rows": 2}),
+        (check("freshness", source="main", max_age=DAY), "pass", {"age_seconds": 23 * 3600.0}),
+    ],
+)
+def test_what_a_check_says(tmp_path: Path, judged: dict[str, Any], said: str, numbers: dict[str, Any]) -> None:
+    result = run(tmp_path, judged)
+
+    found = answer(result)
+    assert found[0] == said
+    assert numbers.items() <= found[1].items()
+    assert result.flags == {"go": said == "pass"}
+
+
+@pytest.mark.parametrize(
+    ("judged", "said"),
+    [
+        (check("row_count", min=1), "fail"),
+        (check("row_count", max=1), "pass"),
+        (check("null_ratio", column="x", max=0.0), "pass"),
+        (check("range", column="x", min=0), "pass"),
+        (check("allowed_values", column="s", values=["u"]), "pass"),
+        (check("unique", columns=["n"]), "pass"),
+    ],
+)
+def test_no_rows_at_all(tmp_path: Path, judged: dict[str, Any], said: str) -> None:
+    assert answer(run(tmp_path, judged, rows=[]))[0] == said
+
+
+def test_infinity_is_a_value_that_json_can_carry(tmp_path: Path) -> None:
+    rows = [{**row, "x": float("inf")} for row in ROWS]
+
+    assert answer(run(tmp_path, check("range", column="x", max=5), rows=rows))[1]["highest"] == "inf"
+
+
+def test_a_warning_does_not_stop(tmp_path: Path) -> None:
+    result = run(tmp_path, check("row_count", on_fail="warn", min=5))
+
+    assert (result.status, result.flags, result.reason) == ("ok", {"go": True}, "")
+    assert answer(result)[0] == "fail"
+
+
+def test_every_check_that_stops_is_named_in_the_order_of_the_spec(tmp_path: Path) -> None:
+    checks = [
+        check("unique", columns=["n"]),
+        check("row_count", source="main", min=9),
+        check("range", column="x", max=2),
+    ]
+
+    result = run(tmp_path, *checks)
+
+    assert (result.status, result.flags) == ("stop", {"go": False})
+    assert [found["name"] for found in result.numbers["checks"]] == ["c_unique", "c_row_count", "c_range"]
+    assert result.reason.startswith("check c_unique: 1 rows repeat `n`; check c_row_count: 2 rows; at least 9")
+
+
+def test_a_stop_of_the_snapshot_is_passed_through(tmp_path: Path) -> None:
+    kept = services(tmp_path)
+    results.store(kept.objects, "a1", "snapshot", Result("stop", {"go": False}, "3 labelled rows"))
+
+    result = run(tmp_path, check("row_count", min=99))
+
+    assert (result.status, result.flags, result.reason) == ("stop", {"go": False}, "3 labelled rows")
+    assert result.numbers == {"checks": []}
+
+
+def test_a_key_that_repeats_fails_the_step(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match=r"source main: 1 values of its key \(id\).*such as a"):
+        run(tmp_path, rows=[ROWS[0], ROWS[1], ROWS[2], {**ROWS[3], "row_id": "a"}])
+
+
+@pytest.mark.parametrize(
+    ("judged", "said"),
+    [
+        (check("range", column="xx", max=1), "check c_range: the joined snapshot has no column `xx`"),
+        (check("unique", source="main", columns=["id", "s"]), "check c_unique: source main has no column `s`"),
+        (check("range", column="s", max=1), "`s` is string; a range needs numbers"),
+        (check("range", column="event_time", max=1), "a range needs numbers"),
+        (check("null_ratio", column="d", max=0), "audit column `d` in the holdout only"),
+    ],
+)
+def test_what_a_check_cannot_read(tmp_path: Path, judged: dict[str, Any], said: str) -> None:
+    with pytest.raises(StepFailed, match=said):
+        run(tmp_path, judged, audit=["d"] if judged["arguments"].get("column") == "d" else [])
+
+
+def test_the_newest_row_is_the_newest_that_was_known(tmp_path: Path) -> None:
+    newest = answer(run(tmp_path, check("freshness", source="main", max_age=0.0)))[1]["newest"]
+
+    assert newest == (at(25)).astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
