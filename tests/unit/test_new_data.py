@@ -76,8 +76,8 @@ def worlds(draw: st.DrawFn) -> tuple[list[Row], list[Row] | None]:
             }
         )
         # No label is withdrawn: a later row of a key has a value too.
-        for delay in draw(st.lists(st.sampled_from([0, 2, 4, 5]), max_size=2)):
-            labels.append({"id": index, "known": at(event + delay), "y": draw(st.sampled_from([0, 1]))})
+        delays = draw(st.lists(st.sampled_from([0, 2, 4, 5]), max_size=2))
+        labels += [{"id": index, "known": at(event + delay), "y": draw(st.sampled_from([0, 1]))} for delay in delays]
     return main, draw(st.sampled_from([labels, labels, None]))
 
 
