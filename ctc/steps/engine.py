@@ -30,6 +30,20 @@ def _in_zone(zone: str, naive: datetime) -> datetime:  # type: ignore[empty-body
     """DuckDB's reading of a naive timestamp as the wall clock of a zone."""
 
 
+@ibis.udf.scalar.builtin(name="isfinite", signature=((dt.float64,), dt.boolean))  # type: ignore[untyped-decorator]
+def _finite(number: float) -> bool:  # type: ignore[empty-body]
+    """False for NaN and the infinities."""
+
+
+def missing(column: Any) -> Any:
+    """Whether a value is NULL or NaN; true or false, never NULL."""
+    if not column.type().is_floating():
+        return column.isnull()
+    # Not `isnan`: DuckDB takes it for false wherever a Parquet file's statistics, which leave NaN out, are finite.
+    number = column.cast("float64")
+    return column.isnull() | ~(_finite(number) | number.isinf()).fill_null(True)
+
+
 def connect() -> Any:
     """A fresh engine in UTC, bounded by `CTC_ENGINE_MEMORY` (such as `4GB`) and `CTC_ENGINE_THREADS`."""
     connection = ibis.duckdb.connect(temp_directory=tempfile.gettempdir())

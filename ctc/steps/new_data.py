@@ -42,7 +42,7 @@ def _labelled(connection: Any, rows: Any, data: Mapping[str, Any]) -> Any:
     deadline = rows["_ctc_event"] + ibis.interval(seconds=int(label["known_after"]))
     if label["source"] == data["rows"]:
         engine.require(label["column"], rows.columns, f"source {label['source']}")
-        by_then = rows[label["column"]].notnull() & (rows["_ctc_known"] <= deadline)
+        by_then = ~engine.missing(rows[label["column"]]) & (rows["_ctc_known"] <= deadline)
         return rows if label["absent"] == "negative" else rows.filter(by_then)
     source = data["sources"][label["source"]]
     read = engine.table(connection, label["source"], source)
@@ -53,7 +53,7 @@ def _labelled(connection: Any, rows: Any, data: Mapping[str, Any]) -> Any:
         engine.require(key, rows.columns, f"source {data['rows']}")
         engine.require_comparable(rows[key], read[key], f"source {label['source']}: join by `{key}`")
     first = (
-        read.filter(read[label["column"]].notnull())
+        read.filter(~engine.missing(read[label["column"]]))
         .group_by(keys)
         .aggregate(_ctc_label=read[instant].min())
         .rename({f"_ctc_key_{key}": key for key in keys})

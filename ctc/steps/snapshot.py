@@ -104,9 +104,7 @@ def _labels(connection: Any, rows: Any, data: Mapping[str, Any]) -> Any:
     column = rows[name]
     if label["source"] == data["rows"] and source["known_at"] is not None:
         column = ibis.ifelse(rows[source["known_at"]] <= rows["_ctc_deadline"], column, ibis.null())
-    if column.type().is_floating():
-        column = ibis.ifelse(column.isnan(), ibis.null(), column)
-    return rows.mutate(**{name: column})
+    return rows.mutate(**{name: ibis.ifelse(engine.missing(column), ibis.null(), column)})
 
 
 def _as_of(connection: Any, rows: Any, name: str, source: Mapping[str, Any], by: str, only: str | None) -> Any:

@@ -65,8 +65,8 @@ def _table(connection: Any, task: Task, source: str | None) -> Any:
 
 
 def _require_unique_rows(connection: Any, task: Task) -> None:
-    ids = engine.parts(connection, [task.inputs[part] for part in PARTS])["row_id"]
-    counted = ids.value_counts(name="n").filter(lambda table: table["n"] > 1)
+    rows = engine.parts(connection, [task.inputs[part] for part in PARTS])
+    counted = rows.group_by("row_id").aggregate(n=rows.count()).filter(ibis._.n > 1)
     found = engine.one(connection, counted.aggregate(repeated=counted.count(), first=counted["row_id"].min()))
     if found["repeated"]:
         name = task.policy["data"]["rows"]
@@ -138,7 +138,7 @@ def _measures(table: Any, check: Check, task: Task) -> dict[str, Any]:
         data = task.policy["data"]
         return {"newest": table[_known(check["source"] or data["rows"], data)].max()}
     column = table[arguments["column"]]
-    missing = column.isnull() | column.isnan() if column.type().is_floating() else column.isnull()
+    missing = engine.missing(column)
     if kind == "null_ratio":
         return {"bad": missing.sum()}
     if kind == "allowed_values":

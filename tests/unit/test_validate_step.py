@@ -175,3 +175,9 @@ def test_the_newest_row_is_the_newest_that_was_known(tmp_path: Path) -> None:
     newest = answer(run(tmp_path, check("freshness", source="main", max_age=0.0)))[1]["newest"]
 
     assert newest == (at(25)).astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def test_a_row_known_at_the_very_instant_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "NOW", at(25))
+
+    assert answer(run(tmp_path, check("row_count", source="main", min=1)))[1]["rows"] == 2
