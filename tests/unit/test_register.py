@@ -39,7 +39,7 @@ def task(folder: Path, **uris: str) -> Task:
     (folder / "evaluation.json").write_text(json.dumps({"metrics": measured}))
     training = {
         "image": "registry.example/toy@sha256:2",
-        "predict": ["python", "predict.py", "{model}", "{hp.depth}"],
+        "predict": ["python", "predict.py", "{model}", "3"],
         "hyperparameters": {"depth": 3},
     }
     document = {"spec_digest": "ab", "policy": {"training": training, "registry": {"model": "toy-prod", "keep": 10}}}
