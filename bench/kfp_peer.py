@@ -1,7 +1,5 @@
 """The peer of `ctc compile`: a script that compiles one comparable pipeline with the kfp SDK."""
 
-from __future__ import annotations
-
 import sys
 
 from kfp import compiler, dsl
