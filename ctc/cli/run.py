@@ -62,6 +62,7 @@ def run(
     \b
     Exit codes: 0 done, also where nothing was promoted; 1 the spec has errors; 3 a step failed; 130 interrupted.
     """
+    from ctc.language.spec import ManualTrigger
     from ctc.run.local import Deployment, parse_instant, rehearse
     from ctc.run.records import focus, state_folder
 
@@ -71,10 +72,16 @@ def run(
         at = [parse_instant(text) for text in instants] or [datetime.now(UTC).replace(microsecond=0)]
     except CtcError as error:
         raise click.UsageError(f"--at: {error.message}; {error.help}") from error
+    if report is not None:
+        _require_page(report)
     compiled = _compiled(spec, environment, target)
     if compiled is None:
         return SPEC_ERRORS
     loaded, name, files = compiled
+    if manual is not None and not any(
+        item.enabled and isinstance(item.spec, ManualTrigger) for item in loaded.triggers
+    ):
+        raise click.UsageError("--manual needs a manual trigger in the spec: add `triggers: {asked: {manual: {}}}`")
     folder = spec.absolute().parent
     deployment = Deployment(loaded, folder, name, state_folder(folder, loaded, name, state))
     with _Console(focus(loaded), verbose) as console:
@@ -157,6 +164,14 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def _require_page(path: Path) -> None:
+    """UsageError unless a report may be written there: a new file, or an earlier page. Nothing else is overwritten."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise click.UsageError(f"--report {path}: that is no regular file; name an HTML file")
+    if path.exists() and not path.read_bytes()[:15].lower().startswith(b"<!doctype html"):
+        raise click.UsageError(f"--report {path}: that file is no earlier report and would be lost; name another")
 
 
 def _write_page(spec: Spec, target: str, state: Path, path: Path | None) -> Path:

@@ -147,13 +147,16 @@ def parse_instant(text: str) -> datetime:
     advice = "write an instant with its zone, 2013-03-10T06:00:00Z, or a date, 2013-03-10"
     with contextlib.suppress(ValueError):
         day = date.fromisoformat(text)
-        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+        text = f"{day.isoformat()}T00:00:00Z"
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
         raise CtcError(f"`{text}` is no instant", advice) from error
     if instant.tzinfo is None:
         raise CtcError(f"`{text}` does not say its zone", advice)
+    # Windows reach back from the instant, so the ends of the calendar are no instants to run at.
+    if not 1970 < instant.year < 9000:
+        raise CtcError(f"`{text}` is out of range", advice)
     return instant.astimezone(UTC)
 
 

@@ -388,3 +388,26 @@ def test_instants_that_are_none(text: str) -> None:
         parse_instant(text)
 
     assert "2013-03-10T06:00:00Z" in caught.value.help
+
+
+def test_a_report_overwrites_nothing_but_a_report(tmp_path: Path) -> None:
+    """A spec, a device, a folder or a link given as --report is refused before anything runs."""
+    import click
+
+    from ctc.cli.run import _require_page
+
+    (tmp_path / "ctc.yaml").write_text("apiVersion: ctc/v1\n")
+    (tmp_path / "old.html").write_text("<!doctype html><title>a report</title>")
+    (tmp_path / "link.html").symlink_to(tmp_path / "old.html")
+    _require_page(tmp_path / "old.html")
+    _require_page(tmp_path / "new.html")
+
+    for path in (tmp_path / "ctc.yaml", tmp_path, tmp_path / "link.html", Path("/dev/null")):
+        with pytest.raises(click.UsageError):
+            _require_page(path)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31T23:59:59-12:00"])
+def test_the_ends_of_the_calendar_are_refused(text: str) -> None:
+    with pytest.raises(CtcError, match="out of range"):
+        parse_instant(text)
