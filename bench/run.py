@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 CTC = [PYTHON, "-c", "from ctc.cli import main; main()"]
 SPEC = "specs/minimal.yaml"
-ROUNDS = 7
+ROUNDS, CYCLES = 7, 5
+FIRST, SECOND = "2013-02-10T11:00:00Z", "2013-03-10T11:00:00Z"
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,13 @@ def local_run() -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         state = Path(scratch) / "state"
         run = [*CTC, "run", "ctc.yaml", "--state", str(state), "--python", PYTHON]
-        once([*run, "--at", "2013-02-10T11:00:00Z"], example)
+        once([*run, "--at", FIRST], example)
         shutil.copytree(state, Path(scratch) / "first")
         cycles, by_hand = [], []
-        for _ in range(3):
+        for _ in range(CYCLES):
             shutil.rmtree(state)
             shutil.copytree(Path(scratch) / "first", state)
-            cycles.append(once([*run, "--at", "2013-03-10T11:00:00Z"], example).wall)
+            cycles.append(once([*run, "--at", SECOND], example).wall)
             by_hand.append(_by_hand(state, example, Path(scratch)))
     overhead = statistics.median(a - b for a, b in zip(cycles, by_hand, strict=True))
     times = statistics.median(a / b for a, b in zip(cycles, by_hand, strict=True))
@@ -129,19 +130,31 @@ def local_run() -> list[Row]:
 
 
 def _by_hand(state: Path, example: Path, scratch: Path) -> float:
-    """Seconds that train and two predictions take on the data of the newest attempt, in order."""
-    parts = sorted(state.rglob("train/data.parquet"), key=lambda path: path.stat().st_mtime)
-    train = parts[-1].parent
-    valid = next(path for path in train.parent.rglob("valid"))
-    rows = next(path for path in train.parent.rglob("rows"))
+    """Seconds that the spec's train command and two of its predict commands take on the newest attempt's data."""
+    from ctc.compiler.document import fill_hyperparameters
+    from ctc.language.load import load_spec
+
+    spec = load_spec(example / "ctc.yaml", None, None).spec
+    assert spec is not None
+    training = spec.training
+    snapshots = [path for path in state.rglob("attempts/*/artifacts-*/*/snapshot") if (path / "rows").is_dir()]
+    data = max(snapshots, key=lambda path: path.stat().st_mtime)
     model = scratch / "model"
-    model.mkdir(exist_ok=True)
+    shutil.rmtree(model, ignore_errors=True)
+    model.mkdir()
+    places = {"{train}": data / "train", "{valid}": data / "valid", "{rows}": data / "rows", "{model}": model}
+
+    def command(argv: tuple[str, ...], predictions: str) -> list[str]:
+        filled = fill_hyperparameters(argv, training.hyperparameters)
+        known = {**places, "{predictions}": scratch / predictions}
+        return [PYTHON, *(str(known.get(word, word)) for word in filled[1:])]
+
     commands = [
-        [PYTHON, "train.py", "--train", str(train), "--valid", str(valid), "--out", str(model)],
-        [PYTHON, "predict.py", "--model", str(model), "--rows", str(rows), "--out", str(scratch / "a.parquet")],
-        [PYTHON, "predict.py", "--model", str(model), "--rows", str(rows), "--out", str(scratch / "b.parquet")],
+        command(training.argv, ""),
+        command(training.predict, "contender.parquet"),
+        command(training.predict, "champion.parquet"),
     ]
-    return sum(once(command, example).wall for command in commands)
+    return sum(once(words, example).wall for words in commands)
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -388,9 +389,29 @@ def end_children(state: Path) -> None:
     if not sys.platform.startswith("linux"):
         return
     mark = f"CTC_CODE_STORE={state / 'code'}".encode()
+    begin = time.monotonic()
+    while True:
+        killed, starting = _kill_marked(mark)
+        waited = time.monotonic() - begin
+        # What was killed may have started others just before; what is just being started shows no environment yet.
+        if not (killed and waited < 5) and not (starting and waited < 0.25):
+            return
+        time.sleep(0.005)
+
+
+def _kill_marked(mark: bytes) -> tuple[bool, bool]:
+    """Kills what carries the mark in its environment. Whether anything did, and whether anything shows none yet."""
+    killed = starting = False
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
+            environment = (folder / "environ").read_bytes()
+            if mark in environment.split(b"\0"):
                 os.kill(int(folder.name), signal.SIGKILL)
+                killed = True
+            elif not environment:
+                # Kernel threads and ended processes have none either, nor a program: this raises for them.
+                (folder / "exe").readlink()
+                starting = True
+    return killed, starting
