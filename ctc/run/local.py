@@ -413,5 +413,11 @@ def _kill_marked(mark: bytes) -> tuple[bool, bool]:
             elif not environment:
                 # Kernel threads and ended processes have none either, nor a program: this raises for them.
                 (folder / "exe").readlink()
-                starting = True
+                starting = starting or _age(folder) < 1
     return killed, starting
+
+
+def _age(folder: Path) -> float:
+    """Seconds since a process was started; its field 22 in `stat` (proc(5)) counts ticks from the machine's start."""
+    started = int((folder / "stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return float(Path("/proc/uptime").read_text().split()[0]) - started
