@@ -44,11 +44,14 @@ def _environment() -> dict[str, str]:
 
 
 def in_turn(commands: Mapping[str, Sequence[str]], cwd: Path, rounds: int) -> dict[str, list[Timing]]:
-    """`rounds` timings of each command, A B C A B C …, after one round that does not count."""
+    """`rounds` timings of each command, A B C A B C …, after one round that does not count.
+
+    `{round}` in a word becomes the round's number: what a command writes, it writes where nothing is yet.
+    """
     timings: dict[str, list[Timing]] = {name: [] for name in commands}
     for index in range(rounds + 1):
         for name, command in commands.items():
-            timing = once(command, cwd)
+            timing = once([word.replace("{round}", str(index)) for word in command], cwd)
             if index:
                 timings[name].append(timing)
     return timings

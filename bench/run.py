@@ -1,6 +1,7 @@
-"""`make bench`: every number of the project's speed, as a ratio to a floor or a peer measured in the same run.
+"""`make bench`: every number of the project's speed, most as a ratio to a floor or a peer measured in the same run.
 
-Prints a table and ends with 1 if a ratio that is to hold does not.
+Prints one line a number as it is found, with what it is to hold and `ok` or `MISS`. `python bench/run.py start_up many`
+measures those parts only; the parts are `PARTS`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 CTC = [PYTHON, "-c", "from ctc.cli import main; main()"]
 SPEC = "specs/minimal.yaml"
-ROUNDS, CYCLES = 7, 5
+ROUNDS, CYCLES, SPECS = 7, 3, 500
 FIRST, SECOND = "2013-02-10T11:00:00Z", "2013-03-10T11:00:00Z"
 
 
@@ -47,7 +48,7 @@ def start_up() -> list[Row]:
                 "floor": [PYTHON, "-c", "pass"],
                 "version": [*CTC, "--version"],
                 "validate": [*CTC, "validate", SPEC],
-                "compile": [*CTC, "compile", SPEC, "--out", f"{scratch}/out"],
+                "compile": [*CTC, "compile", SPEC, "--out", f"{scratch}/{{round}}"],
                 "kfp": [PYTHON, "bench/kfp_peer.py", f"{scratch}/peer.yaml"],
             },
             ROOT,
@@ -68,7 +69,7 @@ def _row(what: str, peer: str, ours: list, theirs: list, figure: str, limit: flo
 
 
 def warm_compile() -> list[Row]:
-    """One spec to both targets in a process that has done it before."""
+    """One spec, to both targets, in a process that has done it before."""
     from ctc import targets
     from ctc.compiler.build import build
     from ctc.compiler.write import files
@@ -88,27 +89,50 @@ def warm_compile() -> list[Row]:
             assert built.bundle is not None
             files(built.bundle, built.system)
 
+    def load() -> None:
+        assert load_spec(ROOT / SPEC, None, None).spec is not None
+
     spec = load_spec(ROOT / SPEC, None, None).spec
     assert spec is not None
     return [
-        Row("load and compile, both targets, warm", "", _milliseconds(compile_both), 30.0, "ms", "in one process"),
+        Row("parse and check one spec, warm", "", _milliseconds(load), 5.0, "ms", "in one process"),
         Row("compile, both targets, warm", "", _milliseconds(without_loading), 10.0, "ms", "from a loaded spec"),
+        Row("load and compile, both targets, warm", "", _milliseconds(compile_both), 30.0, "ms", "in one process"),
     ]
 
 
 def _milliseconds(work: Callable[[], None]) -> float:
-    times = []
-    for _ in range(30):
-        start = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times)
+    """The lowest of five medians of ten: what the machine does beside it only ever adds."""
+    medians = []
+    for _ in range(5):
+        times = []
+        for _ in range(10):
+            start = time.perf_counter()
+            work()
+            times.append((time.perf_counter() - start) * 1000)
+        medians.append(statistics.median(times))
+    return min(medians)
+
+
+def many() -> list[Row]:
+    """One call that checks hundreds of specs, no two alike."""
+    text = (ROOT / SPEC).read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as scratch:
+        specs = [Path(scratch) / f"{index}.yaml" for index in range(SPECS)]
+        for index, spec in enumerate(specs):
+            changed = text.replace("name: late-parcels", f"name: late-parcels-{index}")
+            spec.write_text(changed.replace("min_rows: 2000", f"min_rows: {2000 + index}"), encoding="utf-8")
+        timings = in_turn({"validate": [*CTC, "validate", *map(str, specs)]}, ROOT, 3)["validate"]
+    seconds = median(timings, "wall")
+    detail = f"{seconds / SPECS * 1000:.1f} ms each"
+    return [Row(f"ctc validate, {SPECS} specs in one call", "", seconds, 3.0, "s", detail)]
 
 
 def local_run() -> list[Row]:
     """One cycle of the flight example with a champion, against the same user commands by hand."""
     example = ROOT / "examples" / "flight-delay"
-    once([PYTHON, "prepare.py", "--out", "data"], example)
+    if not (example / "data" / "departures.parquet").is_file():
+        once([PYTHON, "prepare.py", "--out", "data"], example)
     with tempfile.TemporaryDirectory() as scratch:
         state = Path(scratch) / "state"
         run = [*CTC, "run", "ctc.yaml", "--state", str(state), "--python", PYTHON]
@@ -157,13 +181,24 @@ def _by_hand(state: Path, example: Path, scratch: Path) -> float:
     return sum(once(words, example).wall for words in commands)
 
 
-def main() -> int:
-    rows = [*start_up(), *warm_compile(), *local_run()]
-    for row in rows:
-        mark = "ok  " if row.holds else "MISS"
-        print(f"{mark} {row.what:46} {row.value:8.2f} {row.unit:2} (hold {row.limit:.2f})  {row.peer:16} {row.detail}")
-    return 0 if all(row.holds for row in rows) else 1
+PARTS: dict[str, Callable[[], list[Row]]] = {
+    "start_up": start_up,
+    "warm_compile": warm_compile,
+    "many": many,
+    "local_run": local_run,
+}
+
+
+def main(chosen: list[str]) -> None:
+    """Ends with 0 also after a `MISS`: another machine, or a busy one, is no failure of the build."""
+    if unknown := [part for part in chosen if part not in PARTS]:
+        sys.exit(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    for part in chosen or PARTS:
+        for row in PARTS[part]():
+            mark = "ok  " if row.holds else "MISS"
+            told = f"{row.value:7.2f} {row.unit:2} (hold {row.limit:5.2f})"
+            print(f"{mark} {row.what:44} {told}  {row.peer:14} {row.detail}", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(sys.argv[1:])

@@ -182,6 +182,9 @@ def _checked(step: str, document: Any) -> Mapping[str, Any]:
     missing |= {f"policy.{section}" for section in SECTIONS[step] if section not in document.get("policy", {})}
     if missing:
         raise StepFailed(f"the step document lacks {', '.join(sorted(missing))}: compile again")
+    if document.get("gaps"):
+        # A trigger or a gate that is left out decides too: wrongly.
+        raise StepFailed(f"this version does not run what the spec asks for at {', '.join(document['gaps'])}")
     return document
 
 

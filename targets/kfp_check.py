@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
-"""kfp `dsl/utils.py`."""
+from ctc.targets.kfp_ir import PIPELINE_NAME
+
 CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] (==|!=) (true|false)")
 """The one form that is emitted, and its negations: anything richer cannot be checked against a run."""
 COMPLETED = "ALL_UPSTREAM_TASKS_COMPLETED"

@@ -7,16 +7,18 @@ a condition's operand up by the shape of its name, and skips the branch without 
 
 from __future__ import annotations
 
-import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.resources import files
 from typing import Any
 
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step
+from ctc.targets.shim import shim
 
 SCHEMA_VERSION = "2.1.0"
 SDK_VERSION = "kfp-2.17.0"
 """The dialect of the document, as Kubeflow's own compiler would name it."""
+PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
+"""kfp `dsl/utils.py`."""
 BODY = "body"
 """The sub-DAG of all but the exit task, which thus has one dependency: a server keeps one exit hook for each."""
 FINAL_STATUS = "final_status"
@@ -229,12 +231,6 @@ def _shim_arguments(step: Step) -> Iterator[str]:
     yield from ("--retries", str(step.retries), "--timeout", f"{step.timeout.total_seconds():.0f}")
     if step.argv:
         yield from ("--", *step.argv)
-
-
-@functools.cache
-def shim() -> str:
-    """The source text of the program that runs the user's command in the user's image."""
-    return files("ctc.steps").joinpath("shim.py").read_text(encoding="utf-8")
 
 
 def _resources(step: Step) -> dict[str, Any]:

@@ -14,7 +14,21 @@ from ctc import targets
 ROOT = Path(__file__).resolve().parent.parent
 
 # The ground floor first: a module imports only what stands above it, or its own floor.
-FLOORS = ("diagnostics", "language", "compiler", "policy", "steps", "targets", "step", "run", "review", "report", "cli")
+FLOORS = (
+    "diagnostics",
+    "language",
+    "compiler",
+    "policy",
+    "steps",
+    "targets",
+    "init",
+    "step",
+    "run",
+    "doctor",
+    "review",
+    "report",
+    "cli",
+)
 FREE = ("schemas", "__init__")
 """Data and the version: anybody may read them."""
 

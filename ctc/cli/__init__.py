@@ -11,13 +11,18 @@ from ctc import __version__
 
 if TYPE_CHECKING:
     import click
+    from click.shell_completion import CompletionItem
 
 VERBS: dict[str, str] = {
+    "init": "Write a spec for the data and the scripts of a folder.",
     "validate": "Check a spec: shape, meaning, and what each target can take.",
+    "fmt": "Lay out a spec in the canonical way, keeping its comments.",
     "compile": "Compile a spec into the pipeline definitions of its targets.",
     "run": "Run the compiled pipelines on this machine, at one instant or many.",
     "runs": "List and show the records of past runs.",
+    "doctor": "Check this installation, and that what a spec needs is here.",
     "schema": "Print the JSON Schema of the language, for editors.",
+    "completion": "Print the script by which a shell completes ctc.",
 }
 
 
@@ -43,7 +48,26 @@ def _group() -> click.Group:
             if name not in VERBS:
                 return None
             command: click.Command = getattr(import_module(f"ctc.cli.{name}"), name.replace("compile", "compile_"))
+            if ctx.resilient_parsing:
+                from ctc.cli.completion import attach
+
+                attach(command)
             return command
+
+        def resolve_command(
+            self, ctx: click.Context, args: list[str]
+        ) -> tuple[str | None, click.Command | None, list[str]]:
+            name = args[0]
+            if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
+                raise click.UsageError(f"there is no verb `{name}`{_instead(name)}", ctx)
+            return super().resolve_command(ctx, args)
+
+        def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+            # From the table too; click would import every verb.
+            from click.shell_completion import CompletionItem
+
+            verbs = [CompletionItem(name, help=text) for name, text in VERBS.items() if name.startswith(incomplete)]
+            return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
             # From the table, so that `ctc --help` imports no verb.
@@ -62,6 +86,20 @@ def _group() -> click.Group:
         """Continuous training as code: one spec, compiled for every engine, run for real on this machine."""
 
     return ctc
+
+
+def _instead(name: str) -> str:
+    """What somebody meant by `name`. An abbreviation is never taken for its verb: a new one may begin alike."""
+    from difflib import get_close_matches
+
+    if name.endswith((".yaml", ".yml")):
+        return f": say what to do with the spec, for instance: ctc validate {name}"
+    near = [verb for verb in VERBS if name and verb.startswith(name)] or get_close_matches(name, VERBS, 1)
+    return (
+        f"; did you mean {' or '.join(f'`ctc {verb}`' for verb in near)}?"
+        if near
+        else f"; there are: {', '.join(VERBS)}"
+    )
 
 
 if os.environ.get("CTC_DEBUG") == "1":

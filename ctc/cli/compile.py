@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ctc.cli.common import DIFFERENT, OK, SPEC_ERRORS, load_or_exit, print_diagnostics
-from ctc.diagnostics import CtcError, Severity
+from ctc.cli.common import DIFFERENT, OK, SPEC_ERRORS, print_diagnostics
+from ctc.diagnostics import CtcError, Diagnostic, Severity, Span
 
 
 @click.command("compile")
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option(
-    "--target", "targets", multiple=True, metavar="T", help="A target; repeat for more. Default: all in the spec."
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="T",
+    help="A target; repeat for more, `all` for each. Default: all in the spec.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder to write; each target gets a folder of its own in it."
@@ -40,54 +49,72 @@ def compile_(
         raise click.UsageError("--stdout goes alone: it writes nothing, so --out and --check have no meaning beside it")
     if not stdout and out is None:
         raise click.UsageError("say where to write with --out DIR, or use --stdout")
-    compiled = _compile(spec, targets, environment)
-    if compiled is None:
+    made = _compile(spec, targets, environment)
+    if made is None:
         return SPEC_ERRORS
     if stdout:
-        _print(compiled)
+        _print(made.files)
         return OK
     assert out is not None
-    return _check(compiled, out) if check else _write(compiled, out)
+    if out.exists() and not out.is_dir():
+        raise CtcError(f"{out} is a file", "name a folder with --out")
+    return _check(made, out) if check else _write(made, out)
 
 
-def _compile(path: Path, chosen: tuple[str, ...], environment: str | None) -> dict[str, dict[str, bytes]] | None:
-    """Files by target, or None when a spec or a target has errors, which are printed."""
+@dataclass(frozen=True)
+class _Made:
+    """Files by target. `named` are the targets of the spec, None where it could not be read without a target."""
+
+    files: dict[str, dict[str, bytes]]
+    named: tuple[str, ...] | None
+
+
+def _compile(path: Path, chosen: tuple[str, ...], environment: str | None) -> _Made | None:
+    """None when a spec or a target has errors. Findings are printed, those that targets have in common once."""
     from ctc import targets as registry
     from ctc.compiler.build import build
     from ctc.compiler.write import files
     from ctc.language.load import load_spec, place
+    from ctc.language.source import read
 
+    _refuse_unknown(chosen)
+    document = read(path)
+    base = load_spec(document, environment, None)
+    named = None if base.spec is None else tuple(sorted(base.spec.targets))
+    if named is None and (not chosen or "all" in chosen):
+        print_diagnostics(base.diagnostics)
+        return None
+    wanted = tuple(dict.fromkeys(chosen)) if chosen and "all" not in chosen else named or ()
+    if not wanted:
+        print_diagnostics((*base.diagnostics, _no_target(path)))
+        return None
     compiled: dict[str, dict[str, bytes]] = {}
-    failed = False
-    for name in _targets(path, chosen, environment):
-        loaded = load_spec(path, environment, name)
-        diagnostics = loaded.diagnostics
-        if loaded.spec is not None and not any(item.severity is Severity.ERROR for item in diagnostics):
+    found: dict[Diagnostic, None] = {}
+    for name in wanted:
+        loaded = load_spec(document, environment, name)
+        found.update(dict.fromkeys(loaded.diagnostics))
+        if loaded.spec is not None:
             built = build(loaded.spec, registry.load(name))
-            diagnostics = (*diagnostics, *(place(item, loaded) for item in built.diagnostics))
+            found.update(dict.fromkeys(place(item, loaded) for item in built.diagnostics))
             if built.bundle is not None:
                 compiled[name] = files(built.bundle, built.system)
-        failed = failed or name not in compiled
-        print_diagnostics(diagnostics)
-    return None if failed else compiled
+    print_diagnostics(tuple(found))
+    return _Made(compiled, named) if len(compiled) == len(wanted) else None
 
 
-def _targets(path: Path, chosen: tuple[str, ...], environment: str | None) -> tuple[str, ...]:
-    """The targets asked for; by default those that the spec names."""
+def _refuse_unknown(chosen: tuple[str, ...]) -> None:
     from ctc import targets as registry
 
     for name in chosen:
-        if name not in registry.NAMES:
-            raise click.UsageError(f"unknown target `{name}`; there are: {', '.join(registry.NAMES)}")
-    if chosen:
-        return tuple(dict.fromkeys(chosen))
-    spec = load_or_exit(path, environment, None)
-    if not spec.targets:
-        raise CtcError(
-            f"{path} names no target",
-            "add a `targets:` section, for instance `targets: {kubeflow: {bucket: my-bucket}}`",
-        )
-    return tuple(sorted(spec.targets))
+        if name not in (*registry.NAMES, "all"):
+            raise click.UsageError(f"unknown target `{name}`; there are: {', '.join(registry.NAMES)}, and all")
+
+
+def _no_target(path: Path) -> Diagnostic:
+    advice = "add a `targets:` section, for instance `targets: {kubeflow: {bucket: my-bucket}}`"
+    return Diagnostic(
+        "CT302", Severity.ERROR, "the spec names no target", "targets", Span(str(path), 1, 1, 2), help=advice
+    )
 
 
 def _print(compiled: dict[str, dict[str, bytes]]) -> None:
@@ -96,33 +123,88 @@ def _print(compiled: dict[str, dict[str, bytes]]) -> None:
             sys.stdout.write(f"# {target}/{path}\n{content.decode()}")
 
 
-def _check(compiled: dict[str, dict[str, bytes]], out: Path) -> int:
+def _check(made: _Made, out: Path) -> int:
     from ctc.compiler.write import differences
 
-    stale = [f"{target}: {line}" for target, wanted in compiled.items() for line in differences(wanted, out / target)]
-    for line in stale:
+    stale = [f"{target}: {line}" for target, wanted in made.files.items() for line in differences(wanted, out / target)]
+    left = _left_over(made, out)
+    for line in (*stale, *(f"{folder.name}: the spec names no such target" for folder in left)):
         click.echo(line)
     if stale:
         click.echo(f"{out} is stale: run `ctc compile` without --check and commit the result", err=True)
+    _tell_left_over(left)
+    if stale or left:
         return DIFFERENT
     click.echo(f"{out} is current", err=True)
     return OK
 
 
-def _write(compiled: dict[str, dict[str, bytes]], out: Path) -> int:
+def _write(made: _Made, out: Path) -> int:
     from ctc.compiler.write import write
 
-    for target, wanted in compiled.items():
+    # All are checked before the first is written, so that a refusal leaves no mixture of old and new.
+    for target, wanted in made.files.items():
+        _refuse_foreign(wanted, out / target)
+    for target, wanted in made.files.items():
         write(wanted, out / target)
         click.echo(f"{out / target}: {len(wanted)} files")
         _summary(wanted)
+    _tell_left_over(_left_over(made, out))
     return OK
+
+
+def _refuse_foreign(wanted: dict[str, bytes], folder: Path) -> None:
+    from ctc.compiler.write import MANIFEST
+
+    if folder.exists() and not folder.is_dir():
+        raise CtcError(f"{folder} is a file", "name another --out, or move it away")
+    ours = _manifest(folder).get("files")
+    digests = ours if isinstance(ours, dict) else {}
+    foreign: list[str] = []
+    for file in sorted(item for item in folder.rglob("*") if not item.is_dir()):
+        name, content = file.relative_to(folder).as_posix(), file.read_bytes()
+        known = bool(digests) if name == MANIFEST else hashlib.sha256(content).hexdigest() == digests.get(name)
+        if not known and content != wanted.get(name):
+            foreign.append(name)
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+        raise CtcError(
+            f"{folder} holds files that ctc did not write, or that were edited since: {shown}; nothing was written",
+            "name another --out, or delete them if they are not needed",
+        )
+
+
+def _left_over(made: _Made, out: Path) -> list[Path]:
+    """The folders that ctc wrote for targets that the spec no longer names."""
+    if made.named is None or not out.is_dir():
+        return []
+    current = {*made.named, *made.files}
+    folders = sorted(folder for folder in out.iterdir() if folder.is_dir() and folder.name not in current)
+    return [folder for folder in folders if _manifest(folder).get("target") == folder.name]
+
+
+def _tell_left_over(folders: list[Path]) -> None:
+    for folder in folders:
+        click.echo(
+            f"{folder} is left over from a target that the spec no longer names; remove it with:\n"
+            f"  rm -r {shlex.quote(str(folder))}",
+            err=True,
+        )
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """What ctc wrote there, in its own words; empty where it wrote nothing."""
+    from ctc.compiler.write import MANIFEST
+
+    try:
+        document = json.loads((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return document if isinstance(document, dict) and "spec_digest" in document else {}
 
 
 def _summary(wanted: dict[str, bytes]) -> None:
     """What of the spec the target does not carry natively, in a line each."""
-    import json
-
     for row in json.loads(wanted["fidelity.json"])["features"]:
         if row["support"] != "native":
             click.echo(f"  {row['support']}: {row['feature']}: {row['reason']}", err=True)

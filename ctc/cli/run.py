@@ -26,6 +26,7 @@ _COLORS = {"promoted": "green", "held": "yellow", "stopped": "yellow", "failed":
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--target", metavar="T", help="Whose compiled files to run. Default: the spec's first.")
 @click.option("--env", "environment", metavar="E", help="An environment of the spec.")
+@click.option("--row", metavar="ROW", help="A row of the spec's matrix.")
 @click.option("--at", "instants", multiple=True, metavar="INSTANT", help="What time it is; repeat for a history.")
 @click.option("--manual", metavar="WHY", help="Ask for a run, and say why; needs a manual trigger in the spec.")
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Replaces .ctc beside the spec.")
@@ -37,6 +38,7 @@ def run(
     spec: Path,
     target: str | None,
     environment: str | None,
+    row: str | None,
     instants: tuple[str, ...],
     manual: str | None,
     state: Path | None,
@@ -74,7 +76,7 @@ def run(
         raise click.UsageError(f"--at: {error.message}; {error.help}") from error
     if report is not None:
         _require_page(report)
-    compiled = _compiled(spec, environment, target)
+    compiled = _compiled(spec, environment, target, row)
     if compiled is None:
         return SPEC_ERRORS
     loaded, name, files = compiled
@@ -105,7 +107,7 @@ def run(
     return say_failure(ran.failure.message, f"the whole output is in {ran.failure.log}")
 
 
-def choose_target(path: Path, environment: str | None, target: str | None) -> str:
+def choose_target(path: Path, environment: str | None, target: str | None, row: str | None = None) -> str:
     """The target asked for, else the first that the spec names. UsageError for one that there is not."""
     from ctc import targets
 
@@ -113,7 +115,7 @@ def choose_target(path: Path, environment: str | None, target: str | None) -> st
         raise click.UsageError(f"unknown target `{target}`; there are: {', '.join(targets.NAMES)}")
     if target is not None:
         return target
-    spec = load_quietly(path, environment, None)
+    spec = load_quietly(path, environment, None, row)
     named = [name for name in targets.NAMES if name in spec.targets]
     if not named:
         raise CtcError(
@@ -123,29 +125,38 @@ def choose_target(path: Path, environment: str | None, target: str | None) -> st
     return named[0]
 
 
-def load_quietly(path: Path, environment: str | None, target: str | None) -> Spec:
+def load_quietly(path: Path, environment: str | None, target: str | None, row: str | None = None) -> Spec:
     """The spec, or its errors on stderr and exit code 1; warnings are for the verbs that judge the spec."""
     from ctc.language.load import load_spec
 
-    loaded = load_spec(path, environment, target)
+    loaded = load_spec(path, environment, target, row)
     if loaded.spec is None:
         print_diagnostics(loaded.diagnostics)
         raise click.exceptions.Exit(SPEC_ERRORS)
     return loaded.spec
 
 
-def _compiled(path: Path, environment: str | None, target: str | None) -> tuple[Spec, str, dict[str, bytes]] | None:
+def _compiled(
+    path: Path, environment: str | None, target: str | None, row: str | None
+) -> tuple[Spec, str, dict[str, bytes]] | None:
     """The spec, the target and the bundle's files; None where there are errors, which are printed."""
     from ctc import targets
     from ctc.compiler.build import build
     from ctc.compiler.write import files
     from ctc.language.load import load_spec, place
 
-    name = choose_target(path, environment, target)
-    loaded = load_spec(path, environment, name)
+    name = choose_target(path, environment, target, row)
+    loaded = load_spec(path, environment, name, row)
     if loaded.spec is None:
         print_diagnostics(loaded.diagnostics)
         return None
+    missing = loaded.spec.gaps_on(name)
+    if missing:
+        # To leave it out would be to decide something else than the spec says.
+        raise CtcError(
+            f"this version checks and compiles {path}, but does not run: {', '.join(missing)}",
+            "try the spec without them in an environment of its own, for instance `environments: {local: ...}`",
+        )
     if name not in loaded.spec.targets:
         raise CtcError(f"{path} has no section for the target {name}", f"add `{name}:` under `targets:`")
     built = build(loaded.spec, targets.load(name))
@@ -180,7 +191,7 @@ def _write_page(spec: Spec, target: str, state: Path, path: Path | None) -> Path
     from ctc.steps.local import write_atomically
 
     page = path or state / "report.html"
-    subject = Subject(spec.name, spec.description, spec.environment, target, focus(spec))
+    subject = Subject(spec.model_name, spec.description, spec.environment, target, focus(spec))
     text = render(subject, read_records(state).items, read_document(state / "state.json"))
     write_atomically(page.absolute(), text.encode())
     return page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ def runs(words: tuple[str, ...], target: str | None, environment: str | None, st
     """
     from ctc.run.records import read_records
 
+    if state is not None:
+        _require_folder(state)
     wanted, path = _words(words)
     spec, folder = _state(path, environment, target, state)
     records = read_records(folder)
@@ -50,6 +53,18 @@ def runs(words: tuple[str, ...], target: str | None, environment: str | None, st
     return OK
 
 
+def _require_folder(state: Path) -> None:
+    place = f"{state}" if state.is_absolute() else f"{state} ({state.absolute()})"
+    if not state.exists():
+        raise CtcError(f"there is no state folder {place}", "name the one that was given to ctc run as --state")
+    if not state.is_dir():
+        raise CtcError(f"{place} is a file, not a state folder", "name the folder that was given to ctc run as --state")
+
+
+_ID = re.compile(r"\d{4,8}(T|$)")
+"""How a record's id begins: with its date."""
+
+
 def _words(words: tuple[str, ...]) -> tuple[str | None, Path]:
     """The ID to show, None for the list, and the spec."""
     match words:
@@ -57,10 +72,18 @@ def _words(words: tuple[str, ...]) -> tuple[str | None, Path]:
             return None, Path("ctc.yaml")
         case ("show",):
             raise click.UsageError("show what? ctc runs show ID [SPEC]; the IDs are listed by: ctc runs")
+        case ("show", "", *_):
+            raise click.UsageError("the ID is empty; the IDs are listed by: ctc runs")
         case ("show", wanted):
             return wanted, Path("ctc.yaml")
         case ("show", wanted, spec):
             return wanted, Path(spec)
+        case ("list",) if not Path("list").exists():
+            raise click.UsageError("there is no word `list`: ctc runs [SPEC] lists them")
+        case ("list", spec) if not Path("list").exists():
+            raise click.UsageError(f"there is no word `list`: write `ctc runs {spec}`")
+        case (spec,) if not Path(spec).exists() and _ID.match(spec):
+            raise click.UsageError(f"there is no spec `{spec}`; did you mean `ctc runs show {spec}`?")
         case (spec,):
             return None, Path(spec)
     raise click.UsageError("write `ctc runs [SPEC]` or `ctc runs show ID [SPEC]`")

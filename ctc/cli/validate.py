@@ -2,47 +2,82 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ctc.cli.common import OK, SPEC_ERRORS, print_diagnostics
+from ctc.cli.common import OK, SPEC_ERRORS, read_sources
 from ctc.diagnostics import Diagnostic, Severity
+
+if TYPE_CHECKING:
+    from ctc.language.source import Document
+
+STDIN = "<stdin>"
+FORMATS = ("human", "json", "sarif", "github")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One spec and what was found in it."""
+
+    document: Document
+    findings: tuple[Diagnostic, ...]
 
 
 @click.command()
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path))
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--env", "environment", metavar="E", help="An environment of the spec.")
 @click.option(
     "--target", "targets", multiple=True, metavar="T", help="Check for a target too; repeat for more, `all` for each."
 )
-@click.option("-o", "--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(FORMATS),
+    help="Default: human, and in a GitHub job its annotations too.",
+)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option("--fix", is_flag=True, help="Mend in the file what needs nobody's judgement, then check again.")
 def validate(
-    specs: tuple[Path, ...], environment: str | None, targets: tuple[str, ...], output: str, strict: bool
+    specs: tuple[Path, ...],
+    environment: str | None,
+    targets: tuple[str, ...],
+    output: str | None,
+    strict: bool,
+    fix: bool,
 ) -> int:
     """Check each SPEC: its YAML, its shape, its meaning, and with --target what that target can take.
 
     Works offline and needs no credentials. All findings come in one run, in the order of the file. Exits 1 if there is
-    an error.
+    an error. A SPEC is a file, `-` for standard input, or a folder: then every YAML file below it that has an
+    `apiVersion: ctc/...`. A warning that does no harm is silenced on its line with `# ctc: ignore[CODE] reason`.
 
     \b
     Examples:
       ctc validate ctc.yaml
       ctc validate ctc.yaml --env prod --target kubeflow --target sagemaker
-      ctc validate specs/*.yaml --strict -o json
+      ctc validate specs --strict -o json
+      ctc validate ctc.yaml --fix
     """
     _refuse_unknown(targets)
-    found = {path: _findings(path, environment, targets) for path in specs}
-    if output == "json":
-        from ctc.report import as_json
+    if fix and Path("-") in specs:
+        raise click.UsageError("--fix changes files: it cannot change standard input")
 
-        click.echo(as_json([item for items in found.values() for item in items]), nl=False)
-    else:
-        for path, items in found.items():
-            _print(path, items)
+    def judge(document: Document) -> tuple[Diagnostic, ...]:
+        return _findings(document, environment, targets)
+
+    judged = []
+    for document in _documents(specs):
+        current = _fixed(document, judge) if fix else document
+        judged.append(Judged(current, judge(current)))
+    _print(judged, output)
     failing = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
-    return SPEC_ERRORS if any(item.severity in failing for items in found.values() for item in items) else OK
+    return SPEC_ERRORS if any(found.severity in failing for item in judged for found in item.findings) else OK
 
 
 def _refuse_unknown(targets: tuple[str, ...]) -> None:
@@ -53,37 +88,137 @@ def _refuse_unknown(targets: tuple[str, ...]) -> None:
             raise click.UsageError(f"unknown target `{name}`; there are: {', '.join(registry.NAMES)}")
 
 
-def _findings(path: Path, environment: str | None, targets: tuple[str, ...]) -> tuple[Diagnostic, ...]:
-    """Those of the spec and of each target; what targets have in common is said once."""
-    from ctc.language.load import load_spec
+def _documents(specs: Sequence[Path]) -> Iterator[Document]:
+    """Each spec once, in the order given."""
+    from ctc.language.source import MAX_BYTES, decode, read
 
-    loaded = load_spec(path, environment, None)
-    if loaded.spec is None or not targets:
-        return loaded.diagnostics
-    named = tuple(loaded.spec.targets) if "all" in targets else tuple(dict.fromkeys(targets))
-    found = dict.fromkeys(loaded.diagnostics)
-    for name in named:
-        found.update(dict.fromkeys(_on_target(path, environment, name)))
+    seen: set[Path] = set()
+    for given in specs:
+        if given == Path("-"):
+            yield decode(sys.stdin.buffer.read(MAX_BYTES + 1), STDIN)
+            continue
+        for path in _below(given) if given.is_dir() else [given]:
+            if path not in seen:
+                seen.add(path)
+                yield read(path)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The specs in a folder and the folders below it, but for hidden ones; the folder itself if there are none."""
+    found = False
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place, name)
+            if name.endswith((".yaml", ".yml")) and _is_spec(path):
+                found = True
+                yield path
+    if not found:
+        raise click.UsageError(f"no spec below {folder}: no YAML file there has an `apiVersion: ctc/...`")
+
+
+def _is_spec(path: Path) -> bool:
+    import re
+
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(65536)
+    except OSError:
+        # Reading it again says what is the matter with it.
+        return True
+    version = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?apiVersion["']?\s*:\s*["']?ctc/""", re.MULTILINE)
+    return version.search(start) is not None
+
+
+def _findings(document: Document, environment: str | None, targets: tuple[str, ...]) -> tuple[Diagnostic, ...]:
+    """Those of the spec and of each target; what environments or targets have in common is said once."""
+    from ctc.language.load import load_each
+
+    each, findings = load_each(document, environment)
+    specs = [loaded.spec for loaded in each if loaded.spec is not None]
+    if len(specs) < len(each) or not targets:
+        return findings
+    named = (name for spec in specs for name in spec.targets) if "all" in targets else iter(targets)
+    found = dict.fromkeys(findings)
+    for name in dict.fromkeys(named):
+        found.update(dict.fromkeys(_on_target(document, environment, name)))
     return tuple(found)
 
 
-def _on_target(path: Path, environment: str | None, target: str) -> tuple[Diagnostic, ...]:
+def _on_target(document: Document, environment: str | None, target: str) -> Iterator[Diagnostic]:
     from ctc import targets as registry
     from ctc.compiler.build import build
-    from ctc.language.load import load_spec, place
+    from ctc.language.fixes import attach
+    from ctc.language.ignore import silenced
+    from ctc.language.load import load_each, place
 
-    loaded = load_spec(path, environment, target)
-    if loaded.spec is None:
-        return loaded.diagnostics
-    built = build(loaded.spec, registry.load(target))
-    return (*loaded.diagnostics, *(place(item, loaded) for item in built.diagnostics))
+    each, findings = load_each(document, environment, target)
+    yield from findings
+    for loaded in each:
+        if loaded.spec is not None:
+            found = build(loaded.spec, registry.load(target)).diagnostics
+            yield from silenced(attach((place(item, loaded) for item in found), document), document)
 
 
-def _print(path: Path, found: tuple[Diagnostic, ...]) -> None:
-    if not found:
-        click.echo(f"{path}: ok")
-        return
-    from ctc.report import summary
+def _fixed(document: Document, judge: Callable[[Document], tuple[Diagnostic, ...]]) -> Document:
+    """The document after its fixes, which are in the file and on stderr."""
+    from ctc.cli.rewrite import rewrite
+    from ctc.language.mend import mend
 
-    print_diagnostics(found, err=False)
-    click.echo(f"{path}: {summary(found)}")
+    mended = mend(document, judge)
+    if mended.done:
+        rewrite(Path(document.file), document.text, mended.document.text)
+    for item in mended.done:
+        click.echo(_said(item), err=True)
+    for item in mended.refused:
+        click.echo(f"{_said(item)}: left, because it would change more than that", err=True)
+    return mended.document
+
+
+def _said(item: Diagnostic) -> str:
+    from ctc.report import masked
+
+    title = item.fix.title if item.fix is not None else ""
+    line = f":{item.span.line}" if item.span is not None else ""
+    return masked(f"fix {item.where}{line} [{item.code}]: {title}")
+
+
+def _print(judged: Sequence[Judged], output: str | None) -> None:
+    from ctc import report
+
+    found = [finding for item in judged for finding in item.findings]
+    here = str(Path.cwd())
+    annotate = output == "github" or (output is None and os.environ.get("GITHUB_ACTIONS") == "true")
+    if output in (None, "human"):
+        _print_frames(judged)
+    sources = {**read_sources(found), **{item.document.file: item.document.text for item in judged if _piped(item)}}
+    if output == "json":
+        click.echo(report.as_json(found, sources, files=len(judged)), nl=False)
+    elif output == "sarif":
+        click.echo(report.as_sarif(found, sources, here), nl=False)
+    elif annotate:
+        click.echo(report.as_github(found, sources, os.environ.get("GITHUB_WORKSPACE") or here), nl=False)
+
+
+def _print_frames(judged: Sequence[Judged]) -> None:
+    from ctc.report import LIMIT, colored, most_important, render, summary
+
+    color = colored(sys.stdout.isatty(), os.environ)
+    explained: set[str] = set()
+    for item in judged:
+        file = item.document.file
+        if not item.findings:
+            click.echo(f"{file}: ok")
+            continue
+        shown = most_important(item.findings, LIMIT)
+        sources = {file: item.document.text} if _piped(item) else read_sources(shown)
+        click.echo(render(shown, sources, color, explained), nl=False, color=color)
+        more = len(item.findings) - len(shown)
+        if more:
+            plural = "s" if more > 1 else ""
+            click.echo(f"+ {more} more finding{plural} (ctc validate -o json shows all)\n")
+        click.echo(f"{file}: {summary(item.findings)}")
+
+
+def _piped(item: Judged) -> bool:
+    return item.document.file == STDIN

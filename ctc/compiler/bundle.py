@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any
+
+NEWLINE = "\n"
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,41 @@ class Bundle:
 
 def as_json(value: Mapping[str, Any] | list[Any]) -> bytes:
     """Readable JSON whose bytes depend on the value only: sorted keys, two spaces, LF at the end."""
-    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return f"{_indented(value, NEWLINE)}\n".encode()
 
 
-def canonical(value: Any) -> bytes:
-    """The shortest JSON of a value with sorted keys: what digests are taken over."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+def _indented(value: Any, line: str) -> str:
+    """What `json.dumps` writes with an indent of two and sorted keys, in half the time: asked to indent, it leaves its
+    encoder in C aside. `line` starts a line at this depth. Takes dicts with string keys only.
+    """
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, dict) and value:
+        deeper = f"{line}  "
+        items = [f"{encode_basestring(key)}: {_indented(value[key], deeper)}" for key in sorted(value)]
+        return f"{{{deeper}{f',{deeper}'.join(items)}{line}}}"
+    if isinstance(value, (list, tuple)) and value:
+        deeper = f"{line}  "
+        return f"[{deeper}{f',{deeper}'.join([_indented(item, deeper) for item in value])}{line}]"
+    return scalar(value)
+
+
+def scalar(value: Any) -> str:
+    """The JSON of a number, a truth value, null, or an empty container."""
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    return str(value) if type(value) is int else _encode(value)
+
+
+def canonical(value: Any, plain: Callable[[Any], Any] | None = None) -> bytes:
+    """The shortest JSON of a value with sorted keys: what digests are taken over.
+
+    `plain` is asked for a JSON value in place of each one that JSON has no form for.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=plain
+    ).encode()

@@ -11,6 +11,7 @@ from typing import Any
 
 from ctc.language.spec import (
     Gate,
+    Label,
     ManualTrigger,
     NewDataTrigger,
     ScheduleTrigger,
@@ -48,11 +49,12 @@ def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str)
     return {
         "version": VERSION,
         "step": step,
-        "name": spec.name,
+        "name": spec.model_name,
         "environment": spec.environment,
         "target": target,
         "root": root,
         "spec_digest": spec_digest,
+        "gaps": list(spec.gaps_on(target)),
         "policy": {section: sections[section](spec) for section in SECTIONS[step]},
     }
 
@@ -62,20 +64,24 @@ def _data(spec: Spec) -> dict[str, Any]:
         "task": spec.task,
         "sources": {source.name: _source(source) for source in spec.sources},
         "rows": spec.rows.name,
-        "label": {
-            "source": spec.label.source,
-            "column": spec.label.column,
-            "known_after": spec.label.known_after.total_seconds(),
-            "absent": spec.label.absent,
-        },
+        "label": None if spec.label is None else _label(spec.label),
         "columns": {"drop": list(spec.columns.drop), "audit": list(spec.columns.audit)},
+    }
+
+
+def _label(label: Label) -> dict[str, Any]:
+    return {
+        "source": label.source,
+        "column": label.column,
+        "known_after": label.known_after.total_seconds(),
+        "absent": label.absent,
     }
 
 
 def _source(source: Source) -> dict[str, Any]:
     return {
         "role": source.role,
-        "parquet": source.parquet.path,
+        "parquet": source.path,
         "event_time": source.event_time,
         "known_at": source.known_at,
         "timezone": source.timezone,
@@ -87,8 +93,8 @@ def _source(source: Source) -> dict[str, Any]:
 def _windows(spec: Spec) -> dict[str, Any]:
     retraining = spec.retraining
     return {
-        "known_after": spec.label.known_after.total_seconds(),
-        "holdout": retraining.holdout.time.total_seconds(),
+        "known_after": 0.0 if spec.label is None else spec.label.known_after.total_seconds(),
+        "holdout": None if retraining.holdout.time is None else retraining.holdout.time.total_seconds(),
         "gap": retraining.gap.total_seconds(),
         "window": None if retraining.window is None else retraining.window.total_seconds(),
         "since": retraining.since,
@@ -142,11 +148,11 @@ def _promotion(spec: Spec) -> dict[str, Any]:
     return {
         "prefer": spec.promotion.prefer,
         "if_not_evaluable": spec.promotion.if_not_evaluable,
-        "gates": [_gate(gate, better[gate.metric]) for gate in spec.promotion.gates],
+        "gates": [_gate(gate, better.get(gate.metric or "")) for gate in spec.promotion.gates],
     }
 
 
-def _gate(gate: Gate, better: str) -> dict[str, Any]:
+def _gate(gate: Gate, better: str | None) -> dict[str, Any]:
     return {
         "name": gate.name,
         "kind": gate.kind,
@@ -164,7 +170,7 @@ def _triggers(spec: Spec) -> dict[str, Any]:
     policy = spec.trigger_policy
     return {
         "mode": spec.mode,
-        "triggers": [_trigger(trigger) for trigger in spec.triggers],
+        "triggers": [made for trigger in spec.triggers if (made := _trigger(trigger)) is not None],
         "cooldown": policy.cooldown.total_seconds(),
         "max_runs": None
         if policy.max_runs is None
@@ -174,7 +180,8 @@ def _triggers(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _trigger(trigger: Trigger) -> dict[str, Any]:
+def _trigger(trigger: Trigger) -> dict[str, Any] | None:
+    """None for a kind that this version does not run: it is among the document's `gaps`, and the steps refuse it."""
     common = {"name": trigger.name, "enabled": trigger.enabled, "exempt": trigger.exempt}
     match trigger.spec:
         case ScheduleTrigger(cron, timezone):
@@ -183,6 +190,8 @@ def _trigger(trigger: Trigger) -> dict[str, Any]:
             return {**common, "kind": "new_data", "min_rows": min_rows, "settle": settle.total_seconds()}
         case ManualTrigger():
             return {**common, "kind": "manual"}
+        case _:
+            return None
 
 
 def _registry(spec: Spec) -> dict[str, Any]:

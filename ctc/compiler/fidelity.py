@@ -8,6 +8,8 @@ from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability
 
+_NOT_YET = "this version checks and compiles it, and its steps refuse to run a spec that asks for it"
+
 
 def fidelity_files(system: System, capabilities: Mapping[str, Capability]) -> tuple[Artifact, Artifact]:
     """`FIDELITY.md` for people and `fidelity.json` for programs, in the order of a bundle's files.
@@ -27,6 +29,8 @@ def fidelity_files(system: System, capabilities: Mapping[str, Capability]) -> tu
         }
         for feature, origins in sorted(places.items())
     ]
+    if system.gaps:
+        rows.append({"feature": "language", "support": "not yet", "reason": _NOT_YET, "used_by": list(system.gaps)})
     return (
         Artifact("FIDELITY.md", _table(system, rows).encode()),
         Artifact("fidelity.json", as_json({"version": 1, "target": system.target, "features": rows})),
@@ -37,7 +41,8 @@ def _table(system: System, rows: list[dict[str, str | list[str]]]) -> str:
     lines = [
         f"# How {system.target} carries `{system.name}`",
         "",
-        "native: the service does it itself. emulated: done by other means, with the difference told.",
+        "native: the service does it itself. emulated: done by other means, with the difference told. "
+        "not yet: compiled, but refused when it is run.",
         "",
         "| feature | support | how, and what differs | asked for by |",
         "|---|---|---|---|",

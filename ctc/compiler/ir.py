@@ -38,6 +38,8 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Resources:
+    """What one container is given; `cpu` counts virtual CPUs."""
+
     cpu: float
     memory_bytes: int
     disk_bytes: int
@@ -45,6 +47,8 @@ class Resources:
 
 @dataclass(frozen=True)
 class Spot:
+    """Capacity that may be taken away: how often the command saves its work, and how long a job waits to go on."""
+
     checkpoint: timedelta
     max_wait: timedelta
 
@@ -144,3 +148,5 @@ class System:
     settings: Mapping[str, Any]
     features: tuple[tuple[str, str], ...]
     """(feature, origin) pairs that this spec uses; a target declares a capability for each."""
+    gaps: tuple[str, ...] = ()
+    """Paths of the spec that this version compiles and its steps refuse to run."""

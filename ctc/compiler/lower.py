@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
+from datetime import timedelta
 from typing import Any
 
 from ctc.compiler.bundle import canonical
@@ -29,15 +30,15 @@ ABSENT = "absent"
 
 def digest(spec: Spec) -> str:
     """sha256 of what the spec means in its environment, addresses left out: the same on every target."""
-    meaning = asdict(spec)
+    meaning = _plain(spec)
     del meaning["targets"]
-    return hashlib.sha256(canonical(_plain(meaning))).hexdigest()
+    return hashlib.sha256(canonical(meaning, _plain)).hexdigest()
 
 
 def lower(spec: Spec, target: str) -> System:
     """The system that `target` emits."""
     settings = spec.targets[target]
-    root = f"{bucket_uri(str(settings['bucket']))}/{spec.name}/{spec.environment}"
+    root = f"{bucket_uri(str(settings['bucket']))}/{spec.model_name}/{spec.environment}"
     build = _Builder(spec, target, root, digest(spec))
     return System(
         name=spec.deployed_name,
@@ -50,6 +51,7 @@ def lower(spec: Spec, target: str) -> System:
         wakes=Wakes(spec.trigger_policy.wake_every, _crons(spec)),
         settings=settings,
         features=_features(spec),
+        gaps=spec.gaps_on(target),
     )
 
 
@@ -239,11 +241,11 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
 
 
 def _plain(value: Any) -> Any:
-    """Frozen types as JSON: timedelta as seconds, tuples as lists."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "total_seconds"):
+    """One level of a frozen type as JSON: a dataclass as the map of its fields, a duration as seconds."""
+    if isinstance(value, timedelta):
         return value.total_seconds()
-    return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"a spec holds no {type(value).__name__}")

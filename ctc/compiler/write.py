@@ -56,35 +56,37 @@ def write(wanted: Mapping[str, bytes], directory: Path) -> None:
 
     Raises `CtcError`, before anything is touched, if the directory holds a file that ctc did not write, or one that was
     edited since. Files are replaced one by one, the manifest last: a write that is cut short is finished by the next.
+    A file that is already as wanted is left alone.
     """
-    foreign = _foreign(directory, wanted)
+    present = {path: _sha256((directory / path).read_bytes()) for path in _on_disk(directory)}
+    digests = {path: _sha256(content) for path, content in wanted.items()}
+    foreign = _foreign(present, digests, _manifest_files(directory))
     if foreign:
         shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
         raise CtcError(
             f"{directory} holds files that ctc did not write, or that were edited since: {shown}",
             "name another --out, or delete them if they are not needed",
         )
-    stale = _on_disk(directory) - set(wanted)
-    ordered = sorted(path for path in wanted if path != MANIFEST)
-    for path in [*ordered, *([MANIFEST] if MANIFEST in wanted else [])]:
+    changed = [path for path, digest in digests.items() if present.get(path) != digest]
+    for path in sorted(changed, key=lambda path: (path == MANIFEST, path)):
         _replace(directory / path, wanted[path])
-    for path in stale:
+    for path in present.keys() - wanted.keys():
         (directory / path).unlink()
     for folder in sorted((item for item in directory.rglob("*") if item.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()
 
 
-def _foreign(directory: Path, wanted: Mapping[str, bytes]) -> list[str]:
-    present = _on_disk(directory)
-    ours = _manifest_files(directory)
+def _foreign(present: Mapping[str, str], wanted: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
+    """The files that are present and neither those that the manifest lists (`ours`) nor those that are wanted.
+
+    All three map a path to a digest. A wanted one is ours too: a write that was cut short left some of the new files
+    beside the old manifest.
+    """
     return [
         path
-        for path in sorted(present)
-        if path != MANIFEST
-        and (digest := _sha256((directory / path).read_bytes())) != ours.get(path)
-        # A write that was cut short left some of the new files beside the old manifest.
-        and (path not in wanted or digest != _sha256(wanted[path]))
+        for path, digest in sorted(present.items())
+        if path != MANIFEST and digest not in (ours.get(path), wanted.get(path))
     ] + ([MANIFEST] if MANIFEST in present and not ours else [])
 
 

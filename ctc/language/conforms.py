@@ -21,6 +21,9 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
 }
 
+_SAID = ("description", "examples", "patternErrorMessage", "x-not-run", "x-not-yet", "$schema", "$defs")
+"""Keywords that decide nothing."""
+
 
 def conforms(value: Any, schema: Mapping[str, Any]) -> bool:
     """Whether `value` surely satisfies the schema."""
@@ -44,18 +47,20 @@ class _Quick:
             "dependentSchemas": lambda value, parts, _: all(
                 self.satisfies(value, part) for key, part in parts.items() if key in value
             ),
-            "required": lambda value, keys, _: all(key in value for key in keys),
-            "minProperties": lambda value, limit, _: len(value) >= limit,
-            "minLength": lambda value, limit, _: len(value) >= limit,
+            "required": lambda value, keys, _: not isinstance(value, dict) or all(key in value for key in keys),
+            "minProperties": lambda value, limit, _: not isinstance(value, dict) or len(value) >= limit,
+            "maxProperties": lambda value, limit, _: not isinstance(value, dict) or len(value) <= limit,
+            "minLength": lambda value, limit, _: not isinstance(value, str) or len(value) >= limit,
+            "maxLength": lambda value, limit, _: not isinstance(value, str) or len(value) <= limit,
             "minItems": lambda value, limit, _: len(value) >= limit,
             "items": lambda value, part, _: all(self.satisfies(item, part) for item in value),
             "uniqueItems": lambda value, _, __: all(map(_hashable, value)) and len(set(value)) == len(value),
             "pattern": lambda value, pattern, _: not isinstance(value, str) or re.search(pattern, value) is not None,
-            "minimum": lambda value, limit, _: isinstance(value, str) or value >= limit,
-            "maximum": lambda value, limit, _: isinstance(value, str) or value <= limit,
-            "exclusiveMinimum": lambda value, limit, _: isinstance(value, str) or value > limit,
+            "minimum": lambda value, limit, _: not _is_number(value) or value >= limit,
+            "maximum": lambda value, limit, _: not _is_number(value) or value <= limit,
+            "exclusiveMinimum": lambda value, limit, _: not _is_number(value) or value > limit,
             "x-unit": lambda value, unit, _: _readable(value, unit),
-            **dict.fromkeys(("description", "patternErrorMessage", "x-not-yet", "$schema", "$defs"), lambda *_: True),
+            **dict.fromkeys(_SAID, lambda *_: True),
         }
 
     def satisfies(self, value: Any, part: Any) -> bool:
@@ -67,9 +72,13 @@ class _Quick:
         return all(name in self.keywords and self.keywords[name](value, given, part) for name, given in part.items())
 
     def _properties(self, value: Any, parts: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
+        if not isinstance(value, dict):
+            return True
         return all(self.satisfies(value[key], part) for key, part in parts.items() if key in value)
 
     def _additional(self, value: Any, part: Any, whole: Mapping[str, Any]) -> bool:
+        if not isinstance(value, dict):
+            return True
         known = whole.get("properties", {})
         return all(self.satisfies(item, part) for key, item in value.items() if key not in known)
 
@@ -79,6 +88,10 @@ class _Quick:
 
 def _listed(names: Any) -> list[str]:
     return names if isinstance(names, list) else [names]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _hashable(value: Any) -> bool:

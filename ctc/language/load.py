@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 from ctc.diagnostics import Diagnostic, Label, Severity
-from ctc.language.checks import run
-from ctc.language.render import DEFAULT, render
-from ctc.language.shape import check_shape
-from ctc.language.source import read
+from ctc.language import gaps
+from ctc.language.based import not_run
+from ctc.language.checks import Found, run, run_on_environments
+from ctc.language.fixes import attach
+from ctc.language.ignore import apply
+from ctc.language.render import DEFAULT, FIRST_ROW, environments_of, render, rows_of
+from ctc.language.shape import check_shape, schema
+from ctc.language.source import Document, read
 from ctc.language.spans import Path, Spans, at
 from ctc.language.spec import Spec
 from ctc.language.typed import spec_from
 
-_FATAL = ("CT220", "CT302")
-"""Without its environment or its target, everything else that is found may not be so."""
+_FATAL = ("CT220", "CT228", "CT302")
+"""Without its environment, its row or its target, everything else that is found may not be so."""
+
+_UNUSED = "CT224"
+"""A finding only where it is one in every environment."""
 
 
 @dataclass(frozen=True)
@@ -28,28 +35,39 @@ class Loaded:
     spans: Spans
 
 
-def load_spec(path: FilePath | str, environment: str | None = None, target: str | None = None) -> Loaded:
-    """Loads one spec as it holds in an environment and, if one is named, on a target.
+def load_spec(
+    path: FilePath | str | Document, environment: str | None = None, target: str | None = None, row: str | None = None
+) -> Loaded:
+    """Loads one spec as it holds in an environment, for a row of its matrix and, if one is named, on a target.
 
-    Every finding of the first stage that has errors is in the result, in the order of the file.
+    Every finding of the first stage that has errors is in the result, in the order of the file. A document that is
+    already read is not read again.
     """
     document = read(path)
-    if _has_errors(document.diagnostics) and not isinstance(document.data, dict):
-        return Loaded(None, _sorted(document.diagnostics), document.spans)
-    if not isinstance(document.data, dict):
-        return Loaded(None, check_shape(document.data, document.spans), document.spans)
-    rendered = render(document, environment, target)
-    found = (*document.diagnostics, *rendered.diagnostics)
-    if any(item.code in _FATAL for item in found):
-        return Loaded(None, _sorted(item for item in found if item.severity is Severity.ERROR), rendered.spans)
-    # A value that could not be read, or filled in, has the wrong shape for that reason only.
-    told = {item.span for item in found}
-    found = (*found, *(item for item in check_shape(rendered.data, rendered.spans) if item.span not in told))
-    if _has_errors(found):
-        return Loaded(None, _sorted(found), rendered.spans)
-    spec = spec_from(rendered.data, rendered.environment)
-    found = (*found, *(_placed(item, finding_path, rendered.spans) for item, finding_path in run(spec, target)))
-    return Loaded(None if _has_errors(found) else spec, _sorted(found), rendered.spans)
+    loaded = _load(document, environment, target, row)
+    return replace(loaded, diagnostics=_finished(loaded.diagnostics, document))
+
+
+def load_each(
+    path: FilePath | str | Document, environment: str | None = None, target: str | None = None
+) -> tuple[tuple[Loaded, ...], tuple[Diagnostic, ...]]:
+    """The spec in each of its environments, unless one is named, and for each row of its matrix; and all findings once.
+
+    What is found is one finding however often it is found. That nothing uses a variable is told where it holds in
+    every environment.
+    """
+    document = read(path)
+    environments = (environment,) if environment is not None else environments_of(document) or (None,)
+    rows = rows_of(document) or (None,)
+    loaded = tuple(_load(document, name, target, row) for name in environments for row in rows)
+    unused = [{item for item in one.diagnostics if item.code == _UNUSED} for one in loaded]
+    everywhere = set.intersection(*unused)
+    found = dict.fromkeys(
+        item for one in loaded for item in one.diagnostics if item.code != _UNUSED or item in everywhere
+    )
+    specs = {one.spec.environment: one.spec for one in reversed(loaded) if one.spec is not None}
+    found.update(dict.fromkeys(_placed(run_on_environments(specs), document.spans)))
+    return loaded, _finished(found, document)
 
 
 def place(item: Diagnostic, loaded: Loaded) -> Diagnostic:
@@ -64,25 +82,53 @@ def path_of(dotted: str) -> Path:
     return tuple(int(part) if part.isdigit() else part for part in dotted.split(".")) if dotted else ()
 
 
-def _placed(item: Diagnostic, related: tuple[str, str] | None, spans: Spans) -> Diagnostic:
-    span = at(spans, path_of(item.path))
-    label = None
-    if related is not None:
-        second = at(spans, path_of(related[0]))
-        label = None if second is None or second == span else Label(second, related[1])
-    return replace(item, span=span, label=label)
+def _load(document: Document, environment: str | None, target: str | None, row: str | None) -> Loaded:
+    if _has_errors(document.diagnostics) and not isinstance(document.data, dict):
+        return Loaded(None, document.diagnostics, document.spans)
+    if not isinstance(document.data, dict):
+        return Loaded(None, check_shape(document.data, document.spans), document.spans)
+    rendered = render(document, environment, target, row)
+    found = (*document.diagnostics, *rendered.diagnostics)
+    if any(item.code in _FATAL for item in found):
+        return Loaded(None, tuple(item for item in found if item.severity is Severity.ERROR), rendered.spans)
+    # A value that could not be read, or filled in, has the wrong shape for that reason only.
+    told = {item.span for item in found}
+    found = (*found, *(item for item in check_shape(rendered.data, rendered.spans) if item.span not in told))
+    if _has_errors(found):
+        return Loaded(None, found, rendered.spans)
+    missing = tuple(not_run(rendered.data, schema(), schema()))
+    spec = spec_from(
+        rendered.data, rendered.environment, rendered.row, tuple(".".join(map(str, path)) for path in missing)
+    )
+    found = (*found, *_placed(run(spec, rendered.data, target), rendered.spans))
+    gap = gaps.finding(missing, rendered.spans)
+    if gap is not None and not _has_errors(found):
+        found = (*found, gap)
+    return Loaded(None if _has_errors(found) else spec, found, rendered.spans)
+
+
+def _placed(found: Iterable[Found], spans: Spans) -> Iterator[Diagnostic]:
+    for item, related in found:
+        span = at(spans, path_of(item.path))
+        label = None
+        if related is not None:
+            second = at(spans, path_of(related[0]))
+            label = None if second is None or second == span else Label(second, related[1])
+        yield replace(item, span=span, label=label)
+
+
+def _finished(found: Iterable[Diagnostic], document: Document) -> tuple[Diagnostic, ...]:
+    """The findings in the order of the file, less those that a comment silences."""
+
+    def order(item: Diagnostic) -> tuple[int, int, str, str]:
+        line, column = (item.span.line, item.span.column) if item.span is not None else (0, 0)
+        return line, column, item.code, item.message
+
+    return tuple(sorted(apply(attach(found, document), document), key=order))
 
 
 def _has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
     return any(item.severity is Severity.ERROR for item in diagnostics)
 
 
-def _sorted(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    def order(item: Diagnostic) -> tuple[int, int, str, str]:
-        line, column = (item.span.line, item.span.column) if item.span is not None else (0, 0)
-        return line, column, item.code, item.message
-
-    return tuple(sorted(diagnostics, key=order))
-
-
-__all__ = ["DEFAULT", "Loaded", "load_spec", "path_of", "place"]
+__all__ = ["DEFAULT", "FIRST_ROW", "Loaded", "load_each", "load_spec", "path_of", "place"]

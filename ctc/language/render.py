@@ -1,4 +1,4 @@
-"""One spec for one environment and one target: patches merged, variables filled in, places kept."""
+"""One spec for one environment, one row of its matrix and one target: patches merged, references filled in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ctc.diagnostics import Diagnostic, Label, Severity
+from ctc.language.based import inner, resolved
+from ctc.language.matrix import CODES as MATRIX_CODES
+from ctc.language.matrix import Row, read_matrix
 from ctc.language.shape import schema
 from ctc.language.source import Document
 from ctc.language.spans import Path, Spans, at
@@ -19,36 +22,68 @@ CODES: dict[str, str] = {
     "CT220": "an environment that is missing or unknown",
     "CT221": "a patch that hits nothing",
     "CT222": "a variable that is not defined",
-    "CT223": "a reference other than ${var.NAME}",
+    "CT223": "a reference other than ${var.NAME} and ${matrix.COLUMN}",
     "CT224": "a variable that nothing uses",
+    **MATRIX_CODES,
+    "CT227": "a column that the matrix does not have",
     "CT302": "a target that the spec does not name",
 }
 
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
-_LITERAL = ("variables", "environments")
+_LITERAL = ("variables", "environments", "matrix")
 """Sections in which nothing is filled in: what they hold is what is filled in elsewhere, or a patch."""
+
+FIRST_ROW = "*"
+"""Stands for the first row of a matrix, whichever that is."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """The tree as it holds in one environment. `environments` stays in it, so that its shape is checked too."""
+    """The tree as it holds in one environment. `environments` stays in it, so that its shape is checked too.
+
+    `origins` says of each filled place which reference gave its text: `var.lake`, `matrix.market`. Where a value comes
+    from a patch, its place is there.
+    """
 
     data: dict[str, Any]
     spans: Spans
     environment: str
+    row: str
+    origins: dict[Path, tuple[str, ...]]
     diagnostics: tuple[Diagnostic, ...]
 
 
-def render(document: Document, environment: str | None, target: str | None) -> Rendered:
+def rows_of(document: Document) -> tuple[str, ...]:
+    """The keys of the rows of a document's matrix; none where it has no matrix, or one that cannot be read."""
+    if not isinstance(document.data, dict) or "matrix" not in document.data:
+        return ()
+    return tuple(row.key for row in read_matrix(document.data["matrix"], document.spans, document.file).rows)
+
+
+def environments_of(document: Document) -> tuple[str, ...]:
+    """The names of a document's environments; none where it has none, or no map of them."""
+    named = document.data.get("environments") if isinstance(document.data, dict) else None
+    return tuple(named) if isinstance(named, dict) else ()
+
+
+def render(document: Document, environment: str | None, target: str | None, row: str | None = None) -> Rendered:
     """Patches, then the target's values of variables, then references. The document is left as it is."""
     renderer = _Renderer(document)
+    renderer.choose_row(row)
     chosen = renderer.choose(environment)
     if chosen is not None:
         renderer.patch(chosen)
     if target is not None:
         renderer.override(target)
     renderer.fill()
-    return Rendered(renderer.data, renderer.spans, chosen or DEFAULT, tuple(renderer.diagnostics))
+    return Rendered(
+        renderer.data,
+        renderer.spans,
+        chosen or DEFAULT,
+        renderer.row.key,
+        renderer.origins,
+        tuple(renderer.diagnostics),
+    )
 
 
 @dataclass
@@ -57,6 +92,8 @@ class _Renderer:
     data: dict[str, Any] = field(init=False)
     spans: Spans = field(init=False)
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    row: Row = Row("", {})
+    origins: dict[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.data = _copy(self.document.data)
@@ -85,6 +122,24 @@ class _Renderer:
             self.report("CT220", message, ("environments",), f"the spec has: {listed}")
             return None
         return environment
+
+    def choose_row(self, key: str | None) -> None:
+        """The matrix row whose values are filled in; an empty one where there is no matrix."""
+        section = self.data.get("matrix")
+        if section is None:
+            if key is not None and key != FIRST_ROW:
+                self.report("CT228", f"there is no row `{key}`: the spec has no `matrix`", ())
+            return
+        matrix = read_matrix(section, self.spans, self.document.file)
+        self.diagnostics.extend(matrix.diagnostics)
+        keys = [row.key for row in matrix.rows]
+        if not keys:
+            return
+        if key is None:
+            self.report("CT228", "this spec has a matrix; say which row", ("matrix",), f"use --row: {_some(keys)}")
+        elif key != FIRST_ROW and key not in keys:
+            self.report("CT228", f"the matrix has no row `{key}`", ("matrix",), f"it has: {_some(keys)}")
+        self.row = matrix.rows[keys.index(key) if key in keys else 0]
 
     def patch(self, environment: str) -> None:
         patch = self.data["environments"][environment]
@@ -143,6 +198,7 @@ class _Renderer:
         self, base: dict[str, Any], path: Path, patch: Mapping[str, Any], origin: Path, part: Mapping[str, Any]
     ) -> None:
         """`part` of the schema describes `base`: a key that it has by itself may be added, a name of the user's not."""
+        part = resolved(part, schema())
         known = part.get("properties", {})
         for key, value in patch.items():
             here, source = (*path, key), (*origin, key)
@@ -152,8 +208,7 @@ class _Renderer:
                 del base[key]
                 self._forget(here)
             elif isinstance(value, dict) and isinstance(base.get(key), dict):
-                inner = known.get(key) or part.get("additionalProperties")
-                self._merge(base[key], here, value, source, inner if isinstance(inner, dict) else {})
+                self._merge(base[key], here, value, source, inner(part, key))
             else:
                 base[key] = _copy(value)
                 self._move(source, here)
@@ -190,42 +245,57 @@ class _Renderer:
             return [self._filled(item, (*path, index), variables, used) for index, item in enumerate(value)]
         if not isinstance(value, str) or "${" not in value:
             return value
-        names = {match[1]: self._variable(match[1], path, variables) for match in _REFERENCE.finditer(value)}
-        used.update(name for name in names.values() if name is not None)
+        scopes = {"var": variables, "matrix": self.row.values}
+        found = {match[1]: self._reference(match[1], path, scopes) for match in _REFERENCE.finditer(value)}
+        references = {word: item for word, item in found.items() if item is not None}
+        used.update(name for scope, name in references.values() if scope == "var")
+        if references:
+            self.origins[path] = tuple(references)
         whole = _REFERENCE.fullmatch(value)
-        if whole is not None and names[whole[1]] is not None:
-            return variables[names[whole[1]] or ""]
-        return _REFERENCE.sub(lambda match: self._text(match, names[match[1]], variables), value)
+        if whole is not None and whole[1] in references:
+            scope, name = references[whole[1]]
+            return scopes[scope][name]
 
-    def _text(self, match: re.Match[str], name: str | None, variables: Mapping[str, Any]) -> str:
-        if name is None:
-            return match[0]
-        value = variables[name]
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        def filled(match: re.Match[str]) -> str:
+            if match[1] not in references:
+                return match[0]
+            scope, name = references[match[1]]
+            given = scopes[scope][name]
+            return str(given).lower() if isinstance(given, bool) else str(given)
 
-    def _variable(self, inner: str, path: Path, variables: Mapping[str, Any]) -> str | None:
-        """The variable that a reference names; None after an error, and for what is no reference, such as ${HOME}."""
-        scope, dot, name = inner.partition(".")
-        if scope == "var" and dot:
-            if name in variables:
-                return name
-            advice = _suggestion(name, variables)
-            self.report("CT222", f"the variable `{name}` is not defined", path, advice)
-        elif scope == "matrix" and dot:
-            self.report("CT190", "`${matrix.NAME}` is not supported yet in this version", path, "write a spec for each")
-        elif dot or inner in variables:
-            name = name if dot else inner
-            self.report("CT223", f"`${{{inner}}}` is not a reference", path, f"write ${{var.{name}}}")
+        return _REFERENCE.sub(filled, value)
+
+    def _reference(
+        self, word: str, path: Path, scopes: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[str, str] | None:
+        """Scope and name of a reference; None after an error, and for what is no reference, such as ${HOME}."""
+        scope, dot, name = word.partition(".")
+        if scope in scopes and dot:
+            if name in scopes[scope]:
+                return scope, name
+            self._undefined(scope, name, path, scopes[scope])
+        elif dot or word in scopes["var"]:
+            name = name if dot else word
+            self.report("CT223", f"`${{{word}}}` is not a reference", path, f"write ${{var.{name}}}")
         return None
 
+    def _undefined(self, scope: str, name: str, path: Path, known: Mapping[str, Any]) -> None:
+        from difflib import get_close_matches
 
-def _suggestion(name: str, variables: Mapping[str, Any]) -> str:
-    from difflib import get_close_matches
+        if scope == "matrix" and any(item.code in MATRIX_CODES for item in self.diagnostics) and not known:
+            return
+        close = get_close_matches(name, list(known), 1)
+        suggestion = f"did you mean ${{{scope}.{close[0]}}}?" if close else ""
+        if scope == "var":
+            advice = suggestion or f"define `{name}` under `variables`"
+            self.report("CT222", f"the variable `{name}` is not defined", path, advice)
+        else:
+            advice = suggestion or (f"it has: {_some(list(known))}" if known else "add a `matrix`")
+            self.report("CT227", f"the matrix has no column `{name}`", path, advice)
 
-    close = get_close_matches(name, list(variables), 1)
-    if close:
-        return f"did you mean ${{var.{close[0]}}}?"
-    return f"define `{name}` under `variables`"
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _copy(value: Any) -> Any:

@@ -23,13 +23,14 @@ _MAX_DIGITS = 18
 
 
 class Trap(Exception):
-    """A scalar that must not be guessed at."""
+    """A scalar that must not be guessed at. `instead` is what every reader takes for the same, where there is one."""
 
-    def __init__(self, code: str, message: str, help: str) -> None:
+    def __init__(self, code: str, message: str, help: str, instead: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.help = help
+        self.instead = instead
 
 
 def resolve(text: str) -> str | int | float | bool | None:
@@ -41,7 +42,8 @@ def resolve(text: str) -> str | int | float | bool | None:
     _refuse_traps(text)
     if _INT.fullmatch(text):
         if len(text.lstrip("+-")) > _MAX_DIGITS:
-            raise Trap("CT010", f"a whole number of more than {_MAX_DIGITS} digits", "quote it if it is an identifier")
+            message = f"a whole number of more than {_MAX_DIGITS} digits"
+            raise Trap("CT010", message, "quote it if it is an identifier", f'"{text}"')
         return int(text)
     if _BASED.fullmatch(text):
         return int(text, 0)
@@ -58,10 +60,12 @@ def _refuse_traps(text: str) -> None:
         raise Trap("CT010", f"`{text}` is not a number that a spec can use", "quote it if it is text")
     if _UNDERSCORES.fullmatch(text):
         plain = text.replace("_", "")
-        raise Trap("CT011", f"`{text}` is a number in YAML 1.1 and text in 1.2", f"write {plain}, or quote it")
+        raise Trap("CT011", f"`{text}` is a number in YAML 1.1 and text in 1.2", f"write {plain}, or quote it", plain)
     if _SEXAGESIMAL.fullmatch(text):
-        raise Trap("CT011", f"`{text}` is text in YAML 1.2 and a number in 1.1", f'write "{text}"')
+        raise Trap("CT011", f"`{text}` is text in YAML 1.2 and a number in 1.1", f'write "{text}"', f'"{text}"')
     if _OCTAL.fullmatch(text):
         sign = text[0] if text[0] in "+-" else ""
         plain = sign + (text.lstrip("+-").lstrip("0") or "0")
-        raise Trap("CT011", f"`{text}` is octal in YAML 1.1 and decimal in 1.2", f'write {plain}, or "{text}"')
+        raise Trap(
+            "CT011", f"`{text}` is octal in YAML 1.1 and decimal in 1.2", f'write {plain}, or "{text}"', f'"{text}"'
+        )

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ctc.diagnostics import Diagnostic, Severity
+from ctc.diagnostics import Diagnostic, Edit, Severity, Span
+from ctc.language.based import resolved
 from ctc.language.conforms import conforms
+from ctc.language.fixes import rename
 from ctc.language.spans import Path, Spans, at
 from ctc.language.units import READERS
 
@@ -112,9 +114,9 @@ class _Translation:
                 yield from self._no_kind(error, path)
             case "minProperties" if not error.instance:
                 yield from self._no_kind(error, path)
-            case "not" if path not in self.unknown:
+            case "not" | "maxProperties" if path not in self.unknown:
                 yield self._two_kinds(path, list(error.instance))
-            case "not":
+            case "not" | "maxProperties":
                 pass
             case "None":
                 yield self._two_kinds(path, self._excluding(error, path))
@@ -141,12 +143,15 @@ class _Translation:
                 yield self._at("CT190", message, (*path, key), "remove it; nothing is ignored in silence", key=True)
                 continue
             close = get_close_matches(key, known, 1, 0.6)
-            meant.update(close)
+            # Where there is only one key, it was meant.
+            meant.update(close or (known if len(known) == 1 else ()))
             advice = f"did you mean `{close[0]}`?" if close else f"{where} has: {_listed(known)}"
             if not path and key == "on":
                 advice = "write `triggers`: YAML 1.1 reads `on` as true"
                 meant.add("triggers")
-            yield self._at("CT101", f"{where} has no key `{_short(key)}`", (*path, key), advice, key=True)
+            place = (*path, key)
+            message = f"{where} has no key `{_short(key)}`"
+            yield self._at("CT101", message, place, advice, key=True, fix=self._renamed(place, close, key=True))
 
     def _missing_key(self, error: Any, path: Path) -> Iterator[Diagnostic]:
         # The validator gives one error for each; its message is all that says for which.
@@ -178,7 +183,8 @@ class _Translation:
             return self._at("CT190", message, path, f"this version has: {_listed(allowed)}")
         close = get_close_matches(value, allowed, 1, 0.6) if isinstance(value, str) else []
         advice = f"did you mean `{close[0]}`?" if close else ""
-        return self._at("CT104", f"`{_name(path)}` is one of: {_listed(allowed)}", path, advice)
+        message = f"`{_name(path)}` is one of: {_listed(allowed)}"
+        return self._at("CT104", message, path, advice, fix=self._renamed(path, close))
 
     def _no_kind(self, error: Any, path: Path) -> Iterator[Diagnostic]:
         if self.unknown.get(path):
@@ -207,18 +213,31 @@ class _Translation:
         """The keys that are there and exclude each other: those that `dependentSchemas` names."""
         steps = list(error.absolute_schema_path)
         part: Any = schema()
-        for step in steps[: steps.index("dependentSchemas") + 1]:
-            part = part[step]
+        last = len(steps) - steps[::-1].index("dependentSchemas")
+        for step in steps[:last]:
+            # The validator's path does not tell that it has followed a reference.
+            part = (resolved(part, schema()) if isinstance(part, dict) else part)[step]
         node = self.data
         for step in path:
             node = node[step]
         return [key for key in node if key in part]
 
     def _malformed(self, error: Any, path: Path) -> Diagnostic:
+        from difflib import get_close_matches
+
         explained = str(error.schema.get("patternErrorMessage", "this text does not have the form that is needed here"))
+        if error.instance in error.schema.get("x-not-yet", []):
+            return self._at("CT190", f"`{_name(path)}: {error.instance}` is not supported yet in this version", path)
         if "propertyNames" in error.absolute_schema_path:
             name = str(error.instance)
             return self._at("CT108", f"`{_short(name)}` is not a name", (*path, name), explained, key=True)
+        # A value that may also be a map: the schema cannot list the words, so it gives them as examples.
+        words = [word for word in error.schema.get("examples", []) if isinstance(word, str)]
+        if "properties" in error.schema and words:
+            close = get_close_matches(error.instance, words, 1, 0.6)
+            advice = f"did you mean `{close[0]}`?" if close else explained
+            message = f"`{_name(path)}` is none of: {_listed(words)}"
+            return self._at("CT104", message, path, advice, fix=self._renamed(path, close))
         return self._at("CT106", f"`{_name(path)}` does not have the right form", path, explained)
 
     def _beyond_limits(self, error: Any, path: Path) -> Diagnostic:
@@ -228,15 +247,24 @@ class _Translation:
             "maximum": f"must be at most {limit}",
             "exclusiveMinimum": f"must be more than {limit}",
             "minLength": "is empty",
+            "maxLength": f"is longer than {limit} characters",
             "minItems": "is empty; it needs at least one entry",
             "minProperties": "is empty; it needs at least one entry",
             "uniqueItems": "holds the same value twice",
         }.get(str(error.validator), "is beyond its limits")
         return self._at("CT105", f"`{_name(path)}` {said}", path)
 
-    def _at(self, code: str, message: str, path: Path, help: str = "", *, key: bool = False) -> Diagnostic:
+    def _renamed(self, path: Path, close: list[str], *, key: bool = False) -> Edit | None:
+        """The fix that goes with "did you mean"."""
+        place = self.spans.get(path)
+        span: Span | None = None if place is None else place.key if key else place.value
+        return rename(span, close[0]) if close and span is not None else None
+
+    def _at(
+        self, code: str, message: str, path: Path, help: str = "", *, key: bool = False, fix: Edit | None = None
+    ) -> Diagnostic:
         span = at(self.spans, path, key=key)
-        return Diagnostic(code, Severity.ERROR, message, ".".join(map(str, path)), span, help=help)
+        return Diagnostic(code, Severity.ERROR, message, ".".join(map(str, path)), span, help=help, fix=fix)
 
 
 def _with_label(item: Diagnostic, span: Any, text: str) -> Diagnostic:
@@ -248,8 +276,7 @@ def _with_label(item: Diagnostic, span: Any, text: str) -> Diagnostic:
 
 
 def _resolve(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    reference = part.get("$ref")
-    return part if "description" in part or reference is None else schema()["$defs"][reference.rsplit("/", 1)[-1]]
+    return part if "description" in part else resolved(part, schema())
 
 
 def _kind_of(value: Any) -> str:

@@ -8,15 +8,13 @@ that depth, size and alias expansion are bounded before they cost anything.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ctc.diagnostics import Diagnostic, Label, Severity, Span
+from ctc.diagnostics import Diagnostic, Edit, Label, Lines, Severity, Span
 from ctc.language.spans import Path, Place, Spans
-
-if TYPE_CHECKING:
-    import yaml
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 64
@@ -38,21 +36,28 @@ CODES: dict[str, str] = {
     "CT017": "a second document in one file",
     "CT018": "a merge key whose value is not a map",
     "CT020": "a key that stands twice",
+    "CT021": "an ignore without its reason",
+    "CT022": "an ignore of a code that does not exist",
+    "CT023": "an ignore that suppresses nothing",
+    "CT024": "an ignore of what cannot be ignored",
 }
 
 
 @dataclass(frozen=True)
 class Document:
-    """`data` is None if the file could not be understood; then a diagnostic says why."""
+    """`data` is None if the file could not be understood; then a diagnostic says why. `text` has no byte order mark."""
 
     file: str
     data: Any
     spans: Spans
     diagnostics: tuple[Diagnostic, ...]
+    text: str = ""
 
 
-def read(path: FilePath | str) -> Document:
-    """Reads one spec."""
+def read(path: FilePath | str | Document) -> Document:
+    """Reads one spec; a document that is already read stays as it is."""
+    if isinstance(path, Document):
+        return path
     file = str(path)
     try:
         with FilePath(path).open("rb") as stream:
@@ -61,6 +66,11 @@ def read(path: FilePath | str) -> Document:
         return _refused(file, "CT001", f"cannot read {file}: {error.strerror or error}")
     except ValueError as error:
         return _refused(file, "CT001", f"cannot read {file!r}: {error}")
+    return decode(content, file)
+
+
+def decode(content: bytes, file: str) -> Document:
+    """Parses the bytes of a file, of which no more than one beyond MAX_BYTES are needed."""
     if len(content) > MAX_BYTES:
         return _refused(file, "CT005", f"the file is larger than {MAX_BYTES // 1_000_000} MB; a spec is a few kB")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -83,15 +93,17 @@ def parse(text: str, file: str = "<spec>") -> Document:
     except _Stop:
         pass
     except yaml.YAMLError as error:
-        builder.diagnostics.append(builder.syntax(error))
+        from ctc.language.syntax import complaint
+
+        builder.diagnostics.append(complaint(error, file, builder.lines))
         builder.data = None
     if builder.data is None and not builder.diagnostics:
         builder.error("CT001", "the file is empty", Span(file, 1, 1, 2), "start with `apiVersion: ctc/v1`")
-    return Document(file, builder.data, builder.spans, tuple(builder.diagnostics))
+    return Document(file, builder.data, builder.spans, tuple(builder.diagnostics), text)
 
 
 def _refused(file: str, code: str, message: str, span: Span | None = None) -> Document:
-    return Document(file, None, {}, (Diagnostic(code, Severity.ERROR, message, span=span),))
+    return Document(file, None, {}, (Diagnostic(code, Severity.ERROR, message, span=span, file=file),))
 
 
 def _undecodable(file: str, content: bytes, offset: int) -> tuple[str, Span]:
@@ -121,86 +133,50 @@ class _Frame:
 class _Builder:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
-        self.lines = text.splitlines() or [""]
+        self.lines = Lines(text)
         self.data: Any = None
         self.spans: Spans = {}
         self.diagnostics: list[Diagnostic] = []
         self._stack: list[_Frame] = []
         self._anchors: dict[str, tuple[Any, Path]] = {}
+        self._repeated: dict[Span, int] = {}
+        """Which diagnostic says that the key at a place stands twice."""
         self._nodes = 0
         self._documents = 0
 
     def consume(self, loader: Any) -> None:
         import yaml
 
+        handlers: dict[type, Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: lambda event: self._open({}, event),
+            yaml.SequenceStartEvent: lambda event: self._open([], event),
+            yaml.MappingEndEvent: self._close,
+            yaml.SequenceEndEvent: self._close,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
         while (event := loader.get_event()) is not None:
-            if isinstance(event, yaml.ScalarEvent):
-                self._scalar(event)
-            elif isinstance(event, yaml.MappingStartEvent):
-                self._open({}, event)
-            elif isinstance(event, yaml.SequenceStartEvent):
-                self._open([], event)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                self._close(event)
-            elif isinstance(event, yaml.AliasEvent):
-                self._alias(event)
-            elif isinstance(event, yaml.DocumentStartEvent):
-                self._document(event)
+            handler = handlers.get(type(event))
+            if handler is not None:
+                handler(event)
 
-    def error(self, code: str, message: str, span: Span, help: str = "", label: Label | None = None) -> None:
-        self.diagnostics.append(Diagnostic(code, Severity.ERROR, message, span=span, label=label, help=help))
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        help: str = "",
+        label: Label | None = None,
+        fix: Edit | None = None,
+    ) -> None:
+        self.diagnostics.append(Diagnostic(code, Severity.ERROR, message, span=span, label=label, help=help, fix=fix))
 
     def span(self, event: Any) -> Span:
         """The first line of an event's text."""
         start, end = event.start_mark, event.end_mark
-        line = self.lines[start.line] if start.line < len(self.lines) else ""
-        stop = end.column if end.line == start.line else len(line.rstrip())
+        stop = end.column if end.line == start.line else len(self.lines[start.line + 1].rstrip())
         return Span(self.file, start.line + 1, start.column + 1, max(stop, start.column + 1) + 1)
-
-    def syntax(self, error: yaml.YAMLError) -> Diagnostic:
-        """libyaml's complaint in the user's words, at its place."""
-        mark = getattr(error, "problem_mark", None)
-        if mark is None:
-            return self._forbidden_character()
-        line = min(mark.line, len(self.lines) - 1)
-        text = self.lines[line]
-        indent = text[: len(text) - len(text.lstrip())]
-        if "\t" in indent:
-            message = "a tab indents this line; YAML indents with spaces"
-            return self._at_line("CT003", message, line, indent.index("\t"), "replace each tab by two spaces")
-        problem = str(getattr(error, "problem", None) or error)
-        before = self._indent_before(line)
-        if problem in _INDENTATION and before is not None and before != len(indent):
-            message = (
-                f"this line is indented by {len(indent)}, the one before by {before}, and they do not fit together"
-            )
-            advice = "give the keys of one map the same indentation"
-            return self._at_line("CT004", message, line, len(indent), advice)
-        message, advice = _PROBLEMS.get(problem, (problem, ""))
-        found = self._at_line("CT004", message, line, mark.column, advice)
-        opened = getattr(error, "context_mark", None)
-        if opened is None or opened.line == line:
-            return found
-        column = opened.column + 1
-        return replace(found, label=Label(Span(self.file, opened.line + 1, column, column + 1), "begun here"))
-
-    def _forbidden_character(self) -> Diagnostic:
-        for line, text in enumerate(self.lines):
-            match = _FORBIDDEN.search(text)
-            if match is not None:
-                message = f"the character U+{ord(match[0]):04X} stands here, which YAML does not allow"
-                return self._at_line("CT004", message, line, match.start(), "remove it")
-        return self._at_line("CT004", "the file holds a character that YAML does not allow", 0, 0)
-
-    def _at_line(self, code: str, message: str, line: int, column: int, help: str = "") -> Diagnostic:
-        span = Span(self.file, line + 1, column + 1, column + 2)
-        return Diagnostic(code, Severity.ERROR, message, span=span, help=help)
-
-    def _indent_before(self, line: int) -> int | None:
-        for text in reversed(self.lines[:line]):
-            if text.strip() and not text.lstrip().startswith("#"):
-                return len(text) - len(text.lstrip())
-        return None
 
     def _document(self, event: Any) -> None:
         self._documents += 1
@@ -256,6 +232,7 @@ class _Builder:
         if first is not None and name in frame.container:
             label = Label(first.key, "first here") if first.key is not None else None
             self.error("CT020", f"the key `{_short(name)}` stands twice in this map", span, "keep one of them", label)
+            self._repeated[span] = len(self.diagnostics) - 1
 
     def _alias(self, event: Any) -> None:
         span = self.span(event)
@@ -339,6 +316,15 @@ class _Builder:
         elif key not in frame.container:
             frame.container[key] = value
             self.spans[path] = Place(key_span, span, _is_scalar(value))
+        elif key_span in self._repeated and repr(value) == repr(frame.container[key]):
+            self._removable(key_span)
+
+    def _removable(self, key: Span) -> None:
+        """A repeated key whose value says nothing new can go; of two values somebody must choose one."""
+        from ctc.language.fixes import remove
+
+        index = self._repeated[key]
+        self.diagnostics[index] = replace(self.diagnostics[index], fix=remove(self.lines, key))
 
     def _expect_value(self, span: Span, container: Any) -> None:
         """A map, a list or an alias where a key belongs."""
@@ -346,7 +332,7 @@ class _Builder:
             return
         frame = self._stack[-1]
         if isinstance(frame.container, dict) and frame.key_span is None:
-            line = self.lines[min(span.line, len(self.lines)) - 1]
+            line = self.lines[span.line]
             template = isinstance(container, dict) and line[max(span.column - 2, 0) :].startswith("{{")
             advice = "a spec has no templates; use ${var.NAME}, and quote text that has braces" if template else ""
             self.error("CT014", "a key is a plain word, not a map, a list or an alias", span, advice)
@@ -371,7 +357,10 @@ class _Builder:
         try:
             return resolve(text)
         except Trap as trap:
-            self.error(trap.code, trap.message, span, trap.help)
+            from ctc.language.fixes import instead
+
+            exact = bool(trap.instead) and self.lines.cut(span) == text
+            self.error(trap.code, trap.message, span, trap.help, fix=instead(span, trap.instead) if exact else None)
             return text
 
 
@@ -382,17 +371,3 @@ def _is_scalar(value: Any) -> bool:
 def _short(text: str) -> str:
     printable = re.sub(r"[^\x20-\x7e\xa0-\uffff]", "?", text)
     return printable if len(printable) <= 40 else printable[:37] + "..."
-
-
-_QUOTE = "quote text that has `:`, `#`, `{`, `[`, `*`, `&`, `!`, `%`, `@` or a backquote"
-_FORBIDDEN = re.compile("[^\t\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_INDENTATION = ("mapping values are not allowed in this context", "did not find expected key")
-_PROBLEMS: dict[str, tuple[str, str]] = {
-    "found character that cannot start any token": ("a value cannot start with this character", _QUOTE),
-    "mapping values are not allowed in this context": ("a `:` that starts a value does not belong here", _QUOTE),
-    "did not find expected key": ("a key does not start here", "check the quotes and brackets above"),
-    "could not find expected ':'": ("a key without its `:`", "write `key: value`"),
-    "found unexpected end of stream": ("the file ends inside a quoted text", "close the quote"),
-    "did not find expected ',' or ']'": ("this list is not closed, or lacks a `,`", "close it with `]`"),
-    "did not find expected ',' or '}'": ("this map is not closed, or lacks a `,`", "close it with `}`"),
-}

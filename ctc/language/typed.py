@@ -5,211 +5,331 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ctc.language import units
+from ctc.language.based import in_base_units
+from ctc.language.shape import schema
 from ctc.language.spec import (
+    Approval,
+    Batch,
+    Captured,
     Check,
+    ColumnHoldout,
     Columns,
+    Cost,
+    Csv,
+    CsvFormat,
+    Distributed,
+    DriftTrigger,
     Evaluation,
+    EventTrigger,
+    Filter,
+    Forecast,
     Gate,
+    Gpu,
+    HashHoldout,
     Holdout,
+    Input,
+    Instances,
     Join,
     Label,
+    LiveLimit,
     ManualTrigger,
     MaxRuns,
     Metric,
     NewDataTrigger,
+    Notification,
+    Occurrences,
+    Online,
+    Over,
     Parquet,
+    PerformanceTrigger,
+    PredictionColumns,
+    Prepare,
     Promotion,
+    Ranking,
     Rearm,
     Resources,
     Retraining,
+    Rollout,
+    RolloutStep,
     ScheduleTrigger,
+    Score,
+    Secret,
+    Serving,
     Slice,
+    Smoke,
     Source,
     Spec,
     Spot,
     Training,
     Trigger,
+    TriggerKind,
     TriggerPolicy,
 )
 
 Tree = Mapping[str, Any]
 
-HIGHER_IS_BETTER: dict[str, bool] = {
+HIGHER_IS_BETTER: dict[str, bool | None] = {
     "roc_auc": True,
     "pr_auc": True,
     "log_loss": False,
     "brier": False,
     "accuracy": True,
+    "balanced_accuracy": True,
+    "f1": True,
+    "precision": True,
+    "recall": True,
+    "precision_at_k": True,
+    "recall_at_k": True,
+    "precision_at_fpr": True,
+    "recall_at_fpr": True,
     "mae": False,
     "rmse": False,
+    "mape": False,
+    "r2": True,
+    "pinball": False,
+    "ndcg": True,
+    "mean": None,
+    "share": None,
 }
-"""The kinds of metric and their direction."""
-
-_SHARES = ("tolerate", "confidence", "threshold")
+"""The kinds of metric and their direction; None where the metric itself must say it."""
 
 
-def spec_from(data: Tree, environment: str) -> Spec:
+def spec_from(data: Tree, environment: str, row: str = "", gaps: tuple[str, ...] = ()) -> Spec:
     """The spec of a rendered tree."""
+    tree: Any = in_base_units(data, schema(), schema())
+    task: Any = tree["task"]
     return Spec(
-        name=data["name"],
-        description=data["description"],
-        owner=data["owner"],
-        mode=data["mode"],
-        task=data["task"],
-        runtime_image=data["runtime"]["image"],
-        sources=tuple(_source(name, source) for name, source in data["sources"].items()),
-        label=_label(data["label"]),
-        columns=Columns(**{key: tuple(names) for key, names in data.get("columns", {}).items()}),
-        checks=tuple(_check(name, check) for name, check in data.get("validation", {}).get("checks", {}).items()),
-        training=_training(data["training"]),
-        retraining=_retraining(data["retraining"]),
-        evaluation=_evaluation(data["evaluation"]),
-        promotion=_promotion(data["promotion"]),
-        triggers=tuple(_trigger(name, trigger) for name, trigger in data["triggers"].items()),
-        trigger_policy=_trigger_policy(data.get("trigger_policy", {})),
+        name=tree["name"],
+        description=tree["description"],
+        owner=tree["owner"],
+        mode=tree["mode"],
+        task=_task_kind(task),
+        ranking=Ranking(**task["ranking"]) if "ranking" in task else None,
+        forecast=Forecast(**task["forecast"]) if "forecast" in task else None,
+        runtime_image=tree["runtime"]["image"],
+        shared=tree.get("shared", False),
+        data_mode=tree.get("data", {}).get("mode", "files"),
+        sources=tuple(_source(name, source) for name, source in tree["sources"].items()),
+        label=None if tree["label"] == "none" else Label(**tree["label"]),
+        columns=Columns(**tree.get("columns", {})),
+        checks=tuple(_check(name, check) for name, check in tree.get("validation", {}).get("checks", {}).items()),
+        prepare=_prepare(tree["prepare"]) if "prepare" in tree else None,
+        training=_training(tree["training"]),
+        retraining=_retraining(tree["retraining"]),
+        evaluation=_evaluation(tree["evaluation"]),
+        promotion=_promotion(tree["promotion"]),
+        triggers=tuple(_trigger(name, trigger) for name, trigger in tree["triggers"].items()),
+        trigger_policy=_trigger_policy(tree.get("trigger_policy", {})),
+        serving=tuple(_serving(name, entry) for name, entry in tree.get("serving", {}).items()),
+        rollout=_rollout(tree["rollout"]) if "rollout" in tree else None,
+        cost=Cost(**tree["cost"]) if "cost" in tree else None,
+        notifications=tuple(_notification(name, entry) for name, entry in tree.get("notifications", {}).items()),
+        contender_from=tree.get("contender", {}).get("from"),
         targets={
             name: {key: value for key, value in settings.items() if key != "variables"}
-            for name, settings in data.get("targets", {}).items()
+            for name, settings in tree.get("targets", {}).items()
         },
         environment=environment,
+        row=row,
+        gaps=gaps,
     )
+
+
+def _task_kind(task: Any) -> Any:
+    return task if isinstance(task, str) else next(iter(task))
 
 
 def _source(name: str, data: Tree) -> Source:
-    join = data.get("join")
-    return Source(
-        name=name,
-        role=data["role"],
-        parquet=Parquet(data["parquet"]["path"]),
-        event_time=data.get("event_time"),
-        known_at=data.get("known_at"),
-        timezone=data.get("timezone"),
-        key=tuple(data.get("key", ())),
-        join=None if join is None else Join(join["to"], tuple(join["key"])),
-    )
+    made = {
+        "parquet": Parquet,
+        "csv": Csv,
+        "captured": Captured,
+        "join": Join,
+        "columns": PredictionColumns,
+    }
+    fields = {key: made[key](**value) if key in made else value for key, value in data.items() if key != "keep"}
+    return Source(name=name, keep=tuple(_kept(key, item) for key, item in data.get("keep", {}).items()), **fields)
 
 
-def _label(data: Tree) -> Label:
-    return Label(data["source"], data["column"], units.duration(data["known_after"]), data["absent"])
+def _kept(name: str, data: Tree) -> Filter:
+    kind: Any
+    [(kind, arguments)] = data.items()
+    return Filter(name, kind, arguments)
 
 
 def _check(name: str, data: Tree) -> Check:
-    kind: Any
-    [kind] = data.keys() - {"source", "on_fail"}
-    arguments: dict[str, Any] = {}
-    for key, value in data[kind].items():
-        if key == "max_age":
-            arguments[key] = units.duration(value).total_seconds()
-        elif key in _SHARES or (kind, key) == ("null_ratio", "max"):
-            arguments[key] = units.share(value)
-        elif kind == "row_count":
-            arguments[key] = int(value)
-        else:
-            arguments[key] = value
-    return Check(name=name, kind=kind, arguments=arguments, **_given(data, "source", "on_fail"))
+    [kind] = data.keys() - {"source", "over", "on_fail"}
+    # Every time in a check is one that its step counts in seconds.
+    arguments = {
+        key: value.total_seconds() if hasattr(value, "total_seconds") else value for key, value in data[kind].items()
+    }
+    over: dict[str, Any] = {"over": Over(**data["over"])} if "over" in data else {}
+    return Check(name=name, kind=kind, arguments=arguments, **over, **_given(data, "source", "on_fail"))
+
+
+def _prepare(data: Tree) -> Prepare:
+    return Prepare(**{**data, **_machine(data)})
 
 
 def _training(data: Tree) -> Training:
     hyperparameters = data.get("hyperparameters", {})
     seed = hyperparameters.get("seed", 0)
-    spot = data.get("spot")
-    return Training(
-        code=data["code"],
-        image=data["image"],
-        argv=tuple(data["argv"]),
-        predict=tuple(data["predict"]),
-        hyperparameters=dict(hyperparameters),
-        seed=int(data.get("seed", seed if type(seed) is int else 0)),
-        resources=_resources(data.get("resources", {})),
-        spot=None if spot is None else Spot(units.duration(spot["checkpoint"]), units.duration(spot["max_wait"])),
-        **_durations(data, "timeout"),
-        **_integers(data, "retries"),
-    )
+    made: dict[str, Any] = {**data, **_machine(data)}
+    made["seed"] = data.get("seed", seed if type(seed) is int else 0)
+    made["inputs"] = tuple(Input(name, **given) for name, given in data.get("inputs", {}).items())
+    made["env"] = {name: _value(given) for name, given in data.get("env", {}).items()}
+    # Parquet needs no settings, so it is the absence of others.
+    form = made.pop("format", "parquet")
+    if form != "parquet":
+        made["format"] = CsvFormat(**form["csv"])
+    for key, kind in (("spot", Spot), ("distributed", Distributed)):
+        if key in data:
+            made[key] = kind(**data[key])
+    return Training(**made)
 
 
-def _resources(data: Tree) -> Resources:
-    given: dict[str, Any] = {key: units.size(data[key]) for key in ("memory", "disk") if key in data}
-    if "cpu" in data:
-        given["cpu"] = float(data["cpu"])
-    return Resources(**given)
+def _value(given: Any) -> Any:
+    return Secret(**given) if isinstance(given, Mapping) else given
+
+
+def _machine(data: Tree) -> dict[str, Any]:
+    """The `resources` of a section that may have them."""
+    if "resources" not in data:
+        return {}
+    given: dict[str, Any] = dict(data["resources"])
+    if "gpu" in given:
+        given["gpu"] = Gpu(**given["gpu"])
+    if "cpu" in given:
+        given["cpu"] = float(given["cpu"])
+    return {"resources": Resources(**given)}
 
 
 def _retraining(data: Tree) -> Retraining:
-    holdout = data["holdout"]
-    return Retraining(
-        strategy=data["strategy"],
-        window=units.duration(data["window"]) if "window" in data else None,
-        since=data.get("since"),
-        holdout=Holdout(units.duration(holdout["time"]), **_integers(holdout, "min_rows", "min_positives")),
-        validation_share=units.share(data.get("validation_share", 0.0)),
-        **_durations(data, "gap"),
-        **_integers(data, "min_rows"),
-    )
+    holdout = dict(data["holdout"])
+    for key, kind in (("hash", HashHoldout), ("column", ColumnHoldout)):
+        if key in holdout:
+            holdout[key] = kind(**holdout[key])
+    return Retraining(**{**data, "holdout": Holdout(**holdout)})
 
 
 def _evaluation(data: Tree) -> Evaluation:
+    score: dict[str, Any] = {"score": Score(**data["score"])} if "score" in data else {}
     return Evaluation(
         metrics=tuple(_metric(name, metric) for name, metric in data["metrics"].items()),
-        slices=tuple(
-            Slice(name, part["column"], **_integers(part, "min_rows")) for name, part in data.get("slices", {}).items()
-        ),
+        slices=tuple(Slice(name, **part) for name, part in data.get("slices", {}).items()),
+        **score,
+        **_given(data, "unit"),
     )
+
+
+_CUT_AT_A_THRESHOLD = ("accuracy", "balanced_accuracy", "f1", "precision", "recall")
 
 
 def _metric(name: str, data: Tree) -> Metric:
-    [(kind, given)] = data.items()
-    arguments = {"threshold": units.share(given.get("threshold", 0.5))} if kind == "accuracy" else {}
-    return Metric(name, kind, arguments, "higher" if HIGHER_IS_BETTER[kind] else "lower")
+    [kind] = data.keys() - {"better"}
+    arguments = {"threshold": 0.5, **data[kind]} if kind in _CUT_AT_A_THRESHOLD else dict(data[kind])
+    known = HIGHER_IS_BETTER[kind]
+    by_kind = "neither" if known is None else "higher" if known else "lower"
+    return Metric(name, kind, arguments, data.get("better", by_kind))
 
 
 def _promotion(data: Tree) -> Promotion:
-    return Promotion(
-        gates=tuple(_gate(name, gate) for name, gate in data["gates"].items()),
-        **_given(data, "prefer", "if_not_evaluable"),
-        **_integers(data.get("registry", {}), "keep"),
-    )
+    made: dict[str, Any] = dict(data)
+    made["gates"] = tuple(_gate(name, gate) for name, gate in data["gates"].items())
+    if "false_promotions" in data:
+        made["false_promotions"] = Occurrences(**data["false_promotions"])
+    if "approval" in data:
+        made["approval"] = Approval(**data["approval"])
+    if "first" in data:
+        made["first"] = Approval(**data["first"]["approval"])
+    made.update(made.pop("registry", {}))
+    return Promotion(**made)
 
 
 def _gate(name: str, data: Tree) -> Gate:
     kind: Any
     [(kind, given)] = data.items()
-    numbers: dict[str, Any] = {key: float(given[key]) for key in ("min", "max", "margin", "value") if key in given}
-    shares: dict[str, Any] = {"confidence": units.share(given["confidence"])} if "confidence" in given else {}
-    return Gate(name=name, kind=kind, metric=given["metric"], **numbers, **shares)
+    fields: dict[str, Any] = {key: float(value) if type(value) is int else value for key, value in given.items()}
+    margin = fields.get("margin")
+    if isinstance(margin, Mapping):
+        fields |= {"margin": margin["relative"], "relative": True}
+    return Gate(name=name, kind=kind, **fields)
+
+
+_TRIGGERS: dict[str, Any] = {
+    "schedule": ScheduleTrigger,
+    "new_data": NewDataTrigger,
+    "performance": PerformanceTrigger,
+    "drift": DriftTrigger,
+    "event": EventTrigger,
+    "manual": ManualTrigger,
+}
 
 
 def _trigger(name: str, data: Tree) -> Trigger:
-    [kind] = data.keys() - {"enabled", "exempt"}
-    given = data[kind]
-    made: ScheduleTrigger | NewDataTrigger | ManualTrigger
-    if kind == "schedule":
-        made = ScheduleTrigger(given["cron"], given["timezone"])
-    elif kind == "new_data":
-        made = NewDataTrigger(int(given["min_rows"]), **_durations(given, "settle"))
-    else:
-        made = ManualTrigger()
-    return Trigger(name, made, **_given(data, "enabled", "exempt"))
+    [kind] = data.keys() & _TRIGGERS.keys()
+    given = dict(data[kind])
+    if "false_alarms" in given:
+        given["false_alarms"] = Occurrences(**given["false_alarms"])
+    made: TriggerKind = _TRIGGERS[kind](**given)
+    wait = data["wait_for"]["mature_rows_after_change"] if "wait_for" in data else None
+    return Trigger(name, made, wait_for=wait, **_given(data, "enabled", "exempt", "then", "sustained"))
 
 
 def _trigger_policy(data: Tree) -> TriggerPolicy:
-    max_runs, rearm = data.get("max_runs"), data.get("rearm", {})
-    return TriggerPolicy(
-        max_runs=None if max_runs is None else MaxRuns(int(max_runs["count"]), units.duration(max_runs["per"])),
-        rearm=Rearm(**_integers(rearm, "new_rows"), **_durations(rearm, "backoff")),
-        **_durations(data, "wake_every", "cooldown"),
-    )
+    made: dict[str, Any] = dict(data)
+    if "max_runs" in data:
+        made["max_runs"] = MaxRuns(**data["max_runs"])
+    if "rearm" in data:
+        made["rearm"] = Rearm(**data["rearm"])
+    if "resume" in data:
+        made["resume"] = data["resume"]["new_rows"]
+    if "staleness" in data:
+        made["staleness"] = data["staleness"]["max_age"]
+    return TriggerPolicy(**made)
+
+
+def _serving(name: str, data: Tree) -> Serving:
+    made: dict[str, Any] = {**data, **_machine(data)}
+    if "online" in data:
+        made["online"] = Online(**data["online"])
+    if "batch" in data:
+        made["batch"] = Batch(**{**data["batch"], "schedule": ScheduleTrigger(**data["batch"]["schedule"])})
+    if "instances" in data:
+        made["instances"] = Instances(**data["instances"])
+    return Serving(name=name, **made)
+
+
+def _rollout(data: Tree) -> Rollout:
+    made: dict[str, Any] = dict(data)
+    made["steps"] = tuple(_rollout_step(step) for step in data["steps"])
+    made["limits"] = tuple(_live_limit(name, limit) for name, limit in data.get("limits", {}).items())
+    return Rollout(**made)
+
+
+def _rollout_step(data: Tree) -> RolloutStep:
+    made = {"duration" if key == "for" else key: value for key, value in data.items()}
+    if "smoke" in data:
+        made["smoke"] = Smoke(**data["smoke"])
+    if "approval" in data:
+        made["approval"] = Approval(**data["approval"])
+    made["gates"] = tuple(_live_limit(name, limit) for name, limit in data.get("gates", {}).items())
+    return RolloutStep(**made)
+
+
+def _live_limit(name: str, data: Tree) -> LiveLimit:
+    kind: Any
+    [(kind, arguments)] = data.items()
+    return LiveLimit(name, kind, arguments)
+
+
+def _notification(name: str, data: Tree) -> Notification:
+    kind: Any
+    [kind] = data.keys() - {"events"}
+    arguments = {key: _value(given) for key, given in data[kind].items()}
+    return Notification(name, kind, arguments, data["events"])
 
 
 def _given(data: Tree, *keys: str) -> dict[str, Any]:
     """Only what is there: for the rest the types have their defaults."""
     return {key: data[key] for key in keys if key in data}
-
-
-def _durations(data: Tree, *keys: str) -> dict[str, Any]:
-    return {key: units.duration(data[key]) for key in keys if key in data}
-
-
-def _integers(data: Tree, *keys: str) -> dict[str, Any]:
-    # The schema takes 2.0 for a whole number, and it is one.
-    return {key: int(data[key]) for key in keys if key in data}

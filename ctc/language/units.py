@@ -1,4 +1,4 @@
-"""Text with a unit to base units: durations, sizes, shares, instants.
+"""Text with a unit to base units: durations, latencies, rates, sizes, shares, money, instants.
 
 Every function raises ValueError with one sentence for the user, which names the accepted forms.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 LONGEST = timedelta(days=36525)
@@ -16,7 +17,19 @@ _SHORT = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", 
 _ISO = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]i?)?B?", re.ASCII)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
+_LATENCY = re.compile(r"(\d+(?:\.\d+)?)(ms|s)", re.ASCII)
+_RATE = re.compile(r"(\d+(?:\.\d+)?)/([smhd])", re.ASCII)
+_MONEY = re.compile(r"(\d+(?:\.\d{1,2})?)(?: ([A-Z]{3}))?", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+
+
+@dataclass(frozen=True)
+class Money:
+    """An amount, and its ISO currency where the spec writes one beside it; else it is in `cost.currency`."""
+
+    amount: float
+    currency: str | None = None
 
 
 def duration(text: str) -> timedelta:
@@ -60,6 +73,36 @@ def share(value: str | float) -> float:
     return fraction
 
 
+def latency(text: str) -> float:
+    """Seconds of `25ms` or `1.5s`."""
+    match = _LATENCY.fullmatch(text)
+    seconds = float(match[1]) / (1000 if match[2] == "ms" else 1) if match else 0.0
+    if not 0 < seconds <= 3600:
+        raise ValueError("this is not a latency of up to an hour; write one such as 25ms or 1.5s")
+    return seconds
+
+
+def rate(text: str) -> float:
+    """Events a second of `200/s`, `30/m`, `5/h` or `1/d`."""
+    match = _RATE.fullmatch(text)
+    per_second = float(match[1]) / _SECONDS[match[2]] if match else 0.0
+    if not 0 < per_second <= 1e9:
+        raise ValueError("this is not a rate above 0; write one such as 200/s, 30/m or 5/d")
+    return per_second
+
+
+def money(value: str | float) -> Money:
+    """`45`, `45.50` or `45 USD`; never negative."""
+    if isinstance(value, str):
+        match = _MONEY.fullmatch(value)
+        if match is None or len(match[1]) > 15:
+            raise ValueError("this is not an amount of money; write one such as 45, 45.50 or 45 USD")
+        return Money(float(match[1]), match[2])
+    if not 0 <= value < 1e15:
+        raise ValueError("an amount of money is 0 or more; write one such as 45 or 45.50")
+    return Money(float(value))
+
+
 def instant(text: str) -> str:
     """An ISO date or instant, as it stands; one without an offset means UTC."""
     try:
@@ -69,7 +112,15 @@ def instant(text: str) -> str:
     return text
 
 
-READERS: dict[str, Callable[..., object]] = {"duration": duration, "size": size, "share": share, "instant": instant}
+READERS: dict[str, Callable[..., object]] = {
+    "duration": duration,
+    "latency": latency,
+    "rate": rate,
+    "size": size,
+    "share": share,
+    "money": money,
+    "instant": instant,
+}
 """The readers by the name that the schema's `x-unit` gives them."""
 
 

@@ -188,8 +188,8 @@ def _not_code(spec: Spec, folder: Path, state: Path) -> frozenset[Path]:
     """The states of this spec, and the files and folders that the sources read."""
     paths = {state.resolve().parents[1]}
     for source in spec.sources:
-        if "://" not in source.parquet.path:
-            pattern = str(folder / source.parquet.path)
+        if source.path is not None and "://" not in source.path:
+            pattern = str(folder / source.path)
             # An absolute pattern, which Path.glob does not take.
             found = glob.glob(pattern, recursive=True) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
             paths |= {Path(path).resolve() for path in found}

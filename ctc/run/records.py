@@ -24,7 +24,7 @@ _PARTS = ("train", "valid", "holdout")
 
 def state_folder(folder: Path, spec: Spec, target: str, state: Path | None = None) -> Path:
     """Where a deployment's state is kept locally: below `<spec folder>/.ctc`, or below `state`."""
-    return (state or folder / STATE_FOLDER).absolute() / spec.name / spec.environment / target
+    return (state or folder / STATE_FOLDER).absolute() / spec.model_name / spec.environment / target
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def focus(spec: Spec) -> Focus:
     """The metric of the first gate that compares with the champion, else of the first gate, else the first metric."""
     relative = [gate for gate in spec.promotion.gates if gate.kind != "range"]
     gates = relative or list(spec.promotion.gates)
-    metric = gates[0].metric if gates else spec.evaluation.metrics[0].name
+    metric = next((gate.metric for gate in gates if gate.metric), spec.evaluation.metrics[0].name)
     better = next((item.better for item in spec.evaluation.metrics if item.name == metric), "higher")
     return Focus(metric, better, relative[0].name if relative else "")
 

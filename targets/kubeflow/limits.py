@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ctc.compiler.ir import Step, System
+from ctc.compiler.ir import Pipeline, Step, System
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.targets.kfp_check import PIPELINE_NAME
+from ctc.targets.kfp_ir import PIPELINE_NAME
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,12 @@ _WORKSPACE = "/kfp-workspace"
 
 def limits(system: System) -> tuple[Diagnostic, ...]:
     """Every limit of Kubeflow that this system would meet."""
-    found = [*_names(system), *_wakes(system), *_sizes(system)]
-    for pipeline in (system.wake, system.train):
+    found = [*_names(system), *_wakes(system)]
+    for pipeline in (system.train, system.wake):
+        documents = {step.name: json.dumps(step.document) for step in pipeline.steps()}
+        found += _sizes(pipeline, documents, system.target)
         for step in pipeline.steps():
-            found += [*_words(step), *_environment(step), *_document(step), *_disk(step)]
+            found += [*_words(step), *_environment(step), *_document(step, documents[step.name]), *_disk(step)]
     return tuple(dict.fromkeys(found))
 
 
@@ -79,31 +81,29 @@ def _wakes(system: System) -> Iterator[Diagnostic]:
         )
 
 
-def _sizes(system: System) -> Iterator[Diagnostic]:
-    for pipeline in (system.train, system.wake):
-        given = {parameter.name: parameter.default or "" for parameter in pipeline.parameters}
-        size = len(json.dumps(given, ensure_ascii=False).encode())
-        if size > PARAMETER_BYTES.value:
-            yield _error(
-                "CT313",
-                f"the parameters of `{pipeline.name}` are {size} bytes, Kubeflow takes {PARAMETER_BYTES.value}",
-                f"targets.{system.target}.bucket",
-                "shorten the bucket's name or the name of the system",
-            )
-        size = sum(map(_weight, pipeline.steps()))
-        if size > UPLOAD_BYTES.value:
-            yield _error(
-                "CT314",
-                f"the pipeline `{pipeline.name}` is more than {size} bytes, Kubeflow takes {UPLOAD_BYTES.value}",
-                pipeline.origin,
-                "make the longest lists of the spec shorter",
-            )
+def _sizes(pipeline: Pipeline, documents: Mapping[str, str], target: str) -> Iterator[Diagnostic]:
+    given = {parameter.name: parameter.default or "" for parameter in pipeline.parameters}
+    size = len(json.dumps(given, ensure_ascii=False).encode())
+    if size > PARAMETER_BYTES.value:
+        yield _error(
+            "CT313",
+            f"the parameters of `{pipeline.name}` are {size} bytes, Kubeflow takes {PARAMETER_BYTES.value}",
+            f"targets.{target}.bucket",
+            "shorten the bucket's name or the name of the system",
+        )
+    size = sum(map(_words_weight, pipeline.steps())) + sum(map(len, documents.values()))
+    if size > UPLOAD_BYTES.value:
+        yield _error(
+            "CT314",
+            f"the pipeline `{pipeline.name}` is more than {size} bytes, Kubeflow takes {UPLOAD_BYTES.value}",
+            pipeline.origin,
+            "make the longest lists of the spec shorter",
+        )
 
 
-def _weight(step: Step) -> int:
-    """The bytes that a step's own texts take in the file; the rest of the file is small beside the limit."""
-    words = sum(len(word.encode()) for word in (*step.argv, *(value for _, value in step.environment)))
-    return words + len(json.dumps(step.document))
+def _words_weight(step: Step) -> int:
+    """With its document, the bytes that a step's own texts take in the file; the rest is small beside the limit."""
+    return sum(len(word.encode()) for word in (*step.argv, *(value for _, value in step.environment)))
 
 
 def _words(step: Step) -> Iterator[Diagnostic]:
@@ -133,17 +133,17 @@ def _environment(step: Step) -> Iterator[Diagnostic]:
             )
 
 
-def _document(step: Step) -> Iterator[Diagnostic]:
-    """The document is data: only the server's own placeholders are replaced in it."""
+def _document(step: Step, written: str) -> Iterator[Diagnostic]:
+    """The document is data: only the server's own placeholders are replaced in it. `written` is its JSON."""
     if step.document is None:
         return
-    # The section of training repeats commands and hyperparameters, which are reported where they were written.
-    sections = {name: part for name, part in step.document["policy"].items() if name != "training"}
-    for text in _strings({**step.document, "policy": sections}):
-        if "{{$" in text or _WORKSPACE in text:
+    if _replaced(written):
+        # The section of training repeats commands and hyperparameters, which are reported where they were written.
+        sections = {name: part for name, part in step.document["policy"].items() if name != "training"}
+        for text in filter(_replaced, _strings({**step.document, "policy": sections})):
             message = f"Kubeflow would not pass on the text {_shown(text)}: {_misread(text)}"
             yield _error("CT315", message, step.origin, _INSTEAD)
-    size = len(json.dumps(step.document).encode())
+    size = len(written)
     if size > ARGUMENT_BYTES.value // 2:
         yield _error(
             "CT316",
@@ -151,6 +151,10 @@ def _document(step: Step) -> Iterator[Diagnostic]:
             step.origin,
             f"make the longest lists of this section shorter: {ARGUMENT_BYTES.value // 2} bytes fit",
         )
+
+
+def _replaced(text: str) -> bool:
+    return "{{$" in text or _WORKSPACE in text
 
 
 def _disk(step: Step) -> Iterator[Diagnostic]:

@@ -58,7 +58,9 @@ CAPABILITIES: Mapping[str, Capability] = {
 
 def emit(system: System) -> Bundle:
     """The bundle. Pure: no SDK, no network, no clock."""
-    made = pipeline.definitions(system)
+    uploaded = pipeline.documents(system)
+    support = pipeline.support_uri(system, pipeline.support_digest(uploaded))
+    made = pipeline.definitions(system, support)
     documents = {
         "schedule.json": resources.schedule(system),
         "events/record-rule.json": resources.record_rule(system),
@@ -68,11 +70,11 @@ def emit(system: System) -> Bundle:
     }
     artifacts = [
         *(Artifact(path, as_json(document)) for path, document in documents.items()),
-        *pipeline.documents(system),
+        *uploaded,
         *fidelity_files(system, CAPABILITIES),
     ]
     return Bundle(
         target=NAME,
         artifacts=tuple(sorted(artifacts, key=lambda artifact: artifact.path)),
-        uploads=tuple(sorted(pipeline.uploads(system).items())),
+        uploads=tuple(sorted(pipeline.uploads(support, uploaded).items())),
     )

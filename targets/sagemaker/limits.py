@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ctc.compiler.bundle import as_json
+from ctc.compiler.bundle import canonical
 from ctc.compiler.ir import Runs, Step, System
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.targets.sagemaker import resources
 from ctc.targets.sagemaker.machines import INSTANCE_TYPES, smallest, volume_gib
-from ctc.targets.sagemaker.pipeline import Definition, definitions, tries_seconds
+from ctc.targets.sagemaker.pipeline import Definition, definitions, support_uri, tries_seconds
 
 _BOTOCORE = "botocore 1.43 service model"
 
@@ -56,6 +56,8 @@ LIMITS: Mapping[str, Limit] = {
 ATTEMPT_LENGTH = 25
 """`20130310T060000Z-1f0e9d8c`, the longest that an attempt's id gets."""
 JOB_LENGTH = 63
+ANY_DIGEST = "0" * 64
+"""In place of the sha256 of the uploaded files, which is as long and needs all of them written."""
 
 
 def limits(system: System) -> tuple[Diagnostic, ...]:
@@ -65,7 +67,7 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
         return settings
     found = [*_names(system), *_schedule(system), *_machines(system)]
     origins = {step.name: step for pipeline in (system.wake, system.train) for step in pipeline.steps()}
-    for kind, definition in definitions(system).items():
+    for kind, definition in definitions(system, support_uri(system, ANY_DIGEST)).items():
         found += _definition(kind, definition)
         for step in jobs(definition):
             found += _job(step, origins[step["Name"]], definition)
@@ -158,7 +160,7 @@ def _definition(kind: str, definition: Definition) -> Iterator[Diagnostic]:
         yield _over("CT347", "", "steps", len(steps), f"steps in the {kind} pipeline")
     if len(definition["Parameters"]) > LIMITS["parameters"].value:
         yield _over("CT347", "", "parameters", len(definition["Parameters"]), f"parameters of the {kind} pipeline")
-    size = len(as_json(definition))
+    size = len(canonical(definition))
     if size > LIMITS["definition"].value:
         yield _over("CT347", "", "definition", size, f"bytes in the definition of the {kind} pipeline")
     for step in definition["Steps"]:

@@ -11,12 +11,12 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import timedelta
-from importlib.resources import files
 from typing import Any
 
 from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
 from ctc.targets.sagemaker.machines import smallest, volume_gib
+from ctc.targets.shim import shim
 
 Definition = dict[str, Any]
 
@@ -44,9 +44,12 @@ SERVICE_FAULTS: list[dict[str, Any]] = [
 """Retries of the service's own faults. No such policy matches a failing container: the shim retries the command."""
 
 
-def definitions(system: System) -> dict[str, Definition]:
-    """The definitions by kind: `wake`, `train` and, in place of an exit handler, `record`."""
-    build = _Definitions(system)
+def definitions(system: System, support: str) -> dict[str, Definition]:
+    """The definitions by kind: `wake`, `train` and, in place of an exit handler, `record`.
+
+    `support` is the URI below which the files of `documents` are uploaded.
+    """
+    build = _Definitions(system, support)
     made = {kind: build.pipeline(pipeline) for kind, pipeline in (("wake", system.wake), ("train", system.train))}
     if system.train.on_exit is not None:
         made["record"] = build.record(system.train.on_exit)
@@ -61,23 +64,26 @@ def documents(system: System) -> tuple[Artifact, ...]:
         for step in pipeline.steps()
         if step.document is not None
     ]
-    shim = files("ctc.steps").joinpath("shim.py").read_bytes()
-    return (*found, Artifact("support/shim.py", shim))
+    return (*found, Artifact("support/shim.py", shim().encode()))
 
 
-def uploads(system: System) -> dict[str, str]:
-    """Each file of `documents` with its URI. Keyed by content, so that a new deployment disturbs no running job."""
-    prefix = support_prefix(system)
-    return {artifact.path: f"{prefix}/{artifact.path.replace('support/', 'shim/')}" for artifact in documents(system)}
+def uploads(support: str, uploaded: tuple[Artifact, ...]) -> dict[str, str]:
+    """Each of the files with its URI below `support`."""
+    return {artifact.path: f"{support}/{artifact.path.replace('support/', 'shim/')}" for artifact in uploaded}
 
 
-def support_prefix(system: System) -> str:
-    """`<root>/support/<sha256 of what is uploaded>`."""
+def support_digest(uploaded: tuple[Artifact, ...]) -> str:
+    """sha256 of what is uploaded."""
     digest = hashlib.sha256()
-    for artifact in documents(system):
+    for artifact in uploaded:
         digest.update(f"{artifact.path}\0{len(artifact.content)}\0".encode())
         digest.update(artifact.content)
-    return f"{system.root}/support/{digest.hexdigest()}"
+    return digest.hexdigest()
+
+
+def support_uri(system: System, digest: str) -> str:
+    """Where the uploaded files are. Keyed by content, so that a new deployment disturbs no running job."""
+    return f"{system.root}/support/{digest}"
 
 
 def parameter_name(name: str) -> str:
@@ -100,10 +106,10 @@ def tries_seconds(step: Step) -> int:
 
 
 class _Definitions:
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, support: str) -> None:
         self.system = system
         self.role = str(system.settings["role"])
-        self.support = support_prefix(system)
+        self.support = support
         self.kinds: dict[str, str] = {}
         """Step name to step type, for those that references may meet."""
 

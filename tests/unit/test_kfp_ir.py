@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -35,8 +36,9 @@ from ctc.language.spec import (
     TriggerPolicy,
 )
 from ctc.targets.kfp_check import check
-from ctc.targets.kfp_ir import pipeline_spec, quantity, shim
-from ctc.targets.kfp_yaml import as_yaml
+from ctc.targets.kfp_ir import pipeline_spec, quantity
+from ctc.targets.kfp_yaml import _UNPRINTABLE, as_yaml
+from ctc.targets.shim import shim
 
 DAY = timedelta(days=1)
 
@@ -61,7 +63,7 @@ def spec() -> Spec:
             hyperparameters={"depth": 8},
             retries=2,
         ),
-        retraining=Retraining("full", 30 * DAY, None, Holdout(7 * DAY)),
+        retraining=Retraining("full", Holdout(time=7 * DAY), window=30 * DAY),
         evaluation=Evaluation((Metric("auc", "roc_auc", {}, "higher"),)),
         promotion=Promotion((Gate("floor", "range", "auc", min=0.5),)),
         triggers=(
@@ -381,6 +383,12 @@ def test_a_string_stays_the_string_it_is_whatever_the_version_of_yaml(text: str)
     if bare == text:
         # Standing bare, it must be a word that neither version resolves to anything but itself.
         assert text[0].isalpha() or text[0] == "/"
+
+
+def test_what_python_calls_printable_needs_no_escape_in_yaml() -> None:
+    printable = "".join(character for character in map(chr, range(0x110000)) if character.isprintable())
+
+    assert re.search(_UNPRINTABLE, printable) is None
 
 
 @pytest.mark.parametrize("number", [0, -1, 10**18, 0.5, 1.0, 1e-9, 1e300, -2.5e-7, 2.147483648])

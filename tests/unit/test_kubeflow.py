@@ -74,7 +74,7 @@ def spec() -> Spec:
             predict=("python", "predict.py", "--model", "{model}", "--out", "{predictions}"),
             retries=1,
         ),
-        retraining=Retraining("full", 30 * DAY, None, Holdout(7 * DAY)),
+        retraining=Retraining("full", Holdout(time=7 * DAY), window=30 * DAY),
         evaluation=Evaluation((Metric("auc", "roc_auc", {}, "higher"),)),
         promotion=Promotion((Gate("floor", "range", "auc", min=0.5),)),
         triggers=(

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -16,11 +16,15 @@ import yaml
 
 from ctc.diagnostics import Diagnostic, Severity, Span
 from ctc.language import spec as types
+from ctc.language import units
+from ctc.language.based import resolved
+from ctc.language.checks.gates import TASKS
 from ctc.language.conforms import conforms
 from ctc.language.load import Loaded, load_spec, place
 from ctc.language.shape import check_shape, schema
 from ctc.language.source import read
 from ctc.language.spec import Spec
+from ctc.language.typed import HIGHER_IS_BETTER
 from ctc.report import render
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,8 +42,8 @@ def test_what_is_written_arrives_in_base_units() -> None:
     spec = spec_of("new_data")
 
     assert spec.rows.name == "applications"
-    assert spec.rows.parquet.path == "s3://acme-credit/applications/"
-    assert spec.label.known_after == timedelta(days=90)
+    assert spec.rows.path == "s3://acme-credit/applications/"
+    assert spec.labelled.known_after == timedelta(days=90)
     assert spec.training.resources.memory == 32 * 2**30
     assert spec.training.seed == 17
     assert spec.retraining.validation_share == 0.1
@@ -48,8 +52,8 @@ def test_what_is_written_arrives_in_base_units() -> None:
         "enough": {"min": 20000},
         "income_present": {"column": "income", "max": 0.02},
         "amount_sane": {"column": "amount", "min": 0, "max": 5e6, "tolerate": 0.001},
-        "known_country": {"column": "country", "values": ["NO", "SE", "DK", "FI"]},
-        "one_row_each": {"columns": ["application_id"]},
+        "known_country": {"column": "country", "values": ("NO", "SE", "DK", "FI")},
+        "one_row_each": {"columns": ("application_id",)},
         "fresh": {"max_age": 172800.0},
     }
     assert [(gate.name, gate.kind, gate.confidence) for gate in spec.promotion.gates][1:] == [
@@ -83,8 +87,8 @@ def test_an_environment_patches_and_a_target_overrides() -> None:
     assert dev.training.resources == types.Resources(2.0, 4 * 2**30)
     assert [trigger.enabled for trigger in dev.triggers] == [False, True]
     assert prod.retraining.holdout.min_rows == 50000
-    assert prod.rows.parquet.path == "s3://acme-payments/transactions/"
-    assert there.rows.parquet.path == "s3://acme-payments-eu/transactions/"
+    assert prod.rows.path == "s3://acme-payments/transactions/"
+    assert there.rows.path == "s3://acme-payments-eu/transactions/"
     assert "variables" not in there.targets["sagemaker"]
 
 
@@ -213,63 +217,142 @@ def properties(*path: str) -> set[str]:
 
 
 def part(*path: str) -> dict[str, Any]:
-    found: dict[str, Any] = schema()
+    """The part of the schema that describes a place; `*` stands for any name, `$NAME` for a definition."""
+    found: Any = schema()
     for key in path:
-        found = found["additionalProperties"] if key == "*" else found["properties"][key]
-    return found
+        if key.startswith("$"):
+            found = schema()["$defs"][key[1:]]
+        elif key == "*":
+            found = resolved(found["additionalProperties"], schema())
+        else:
+            found = resolved(found["properties"][key], schema())
+    return dict(found)
 
 
-@pytest.mark.parametrize(
-    ("kind", "path", "only_type", "only_schema"),
-    [
-        # `only_type`: what rendering or the map's key supplies. `only_schema`: what rendering uses up, or a level less.
-        (types.Spec, (), {"runtime_image", "checks", "environment"},
-         {"apiVersion", "runtime", "variables", "validation", "environments"}),
-        (types.Source, ("sources", "*"), {"name"}, set()),
-        (types.Parquet, ("sources", "*", "parquet"), set(), set()),
-        (types.Join, ("sources", "*", "join"), set(), set()),
-        (types.Label, ("label",), set(), set()),
-        (types.Columns, ("columns",), set(), set()),
-        (types.Training, ("training",), set(), set()),
-        (types.Resources, ("training", "resources"), set(), set()),
-        (types.Spot, ("training", "spot"), set(), set()),
-        (types.Retraining, ("retraining",), set(), set()),
-        (types.Holdout, ("retraining", "holdout"), set(), set()),
-        (types.Evaluation, ("evaluation",), set(), set()),
-        (types.Slice, ("evaluation", "slices", "*"), {"name"}, set()),
-        (types.Promotion, ("promotion",), {"keep"}, {"registry"}),
-        (types.ScheduleTrigger, ("triggers", "*", "schedule"), set(), set()),
-        (types.NewDataTrigger, ("triggers", "*", "new_data"), set(), set()),
-        (types.ManualTrigger, ("triggers", "*", "manual"), set(), set()),
-        (types.TriggerPolicy, ("trigger_policy",), set(), set()),
-        (types.MaxRuns, ("trigger_policy", "max_runs"), set(), set()),
-        (types.Rearm, ("trigger_policy", "rearm"), set(), set()),
-    ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else None,
-)  # fmt: skip
+# `only_type`: what rendering or the map's key supplies. `only_schema`: what rendering uses up, or a level less.
+PARITY: list[tuple[Any, tuple[str, ...], set[str], set[str]]] = [
+    (types.Spec, (),
+     {"runtime_image", "checks", "environment", "row", "gaps", "ranking", "forecast", "data_mode", "contender_from"},
+     {"apiVersion", "runtime", "variables", "validation", "environments", "matrix", "data", "contender"}),
+    (types.Ranking, ("task", "ranking"), set(), set()),
+    (types.Forecast, ("task", "forecast"), set(), set()),
+    (types.Source, ("$source",), {"name"}, set()),
+    (types.Parquet, ("$source", "parquet"), set(), set()),
+    (types.Csv, ("$source", "csv"), set(), set()),
+    (types.Captured, ("$source", "captured"), set(), set()),
+    (types.PredictionColumns, ("$source", "columns"), set(), set()),
+    (types.Join, ("$source", "join"), set(), set()),
+    (types.Label, ("label",), set(), set()),
+    (types.Columns, ("columns",), set(), set()),
+    (types.Over, ("$check", "over"), set(), set()),
+    (types.Prepare, ("prepare",), set(), set()),
+    (types.Training, ("training",), set(), set()),
+    (types.CsvFormat, ("training", "format", "csv"), set(), set()),
+    (types.Input, ("training", "inputs", "*"), {"name"}, set()),
+    (types.Secret, ("$secret",), set(), set()),
+    (types.Resources, ("$resources",), set(), set()),
+    (types.Gpu, ("$resources", "gpu"), set(), set()),
+    (types.Distributed, ("training", "distributed"), set(), set()),
+    (types.Spot, ("training", "spot"), set(), set()),
+    (types.Retraining, ("retraining",), set(), set()),
+    (types.Holdout, ("$holdout",), set(), set()),
+    (types.HashHoldout, ("$holdout", "hash"), set(), set()),
+    (types.ColumnHoldout, ("$holdout", "column"), set(), set()),
+    (types.Evaluation, ("evaluation",), set(), set()),
+    (types.Slice, ("evaluation", "slices", "*"), {"name"}, set()),
+    (types.Score, ("evaluation", "score"), set(), set()),
+    (types.Promotion, ("promotion",), {"keep"}, {"registry"}),
+    (types.Approval, ("$approval",), set(), set()),
+    (types.Occurrences, ("promotion", "false_promotions"), set(), set()),
+    (types.ScheduleTrigger, ("$schedule",), set(), set()),
+    (types.NewDataTrigger, ("$trigger", "new_data"), set(), set()),
+    (types.PerformanceTrigger, ("$trigger", "performance"), set(), set()),
+    (types.DriftTrigger, ("$trigger", "drift"), set(), set()),
+    (types.EventTrigger, ("$trigger", "event"), set(), set()),
+    (types.ManualTrigger, ("$trigger", "manual"), set(), set()),
+    (types.Trigger, ("$trigger",), {"name", "spec"},
+     {"schedule", "new_data", "performance", "drift", "event", "manual"}),
+    (types.TriggerPolicy, ("trigger_policy",), set(), set()),
+    (types.MaxRuns, ("trigger_policy", "max_runs"), set(), set()),
+    (types.Rearm, ("trigger_policy", "rearm"), set(), set()),
+    (types.Serving, ("$serving",), {"name"}, set()),
+    (types.Online, ("$serving", "online"), set(), set()),
+    (types.Batch, ("$serving", "batch"), set(), set()),
+    (types.Instances, ("$serving", "instances"), set(), set()),
+    (types.Rollout, ("rollout",), set(), set()),
+    (types.RolloutStep, ("$rollout_step",), {"duration"}, {"for"}),
+    (types.Smoke, ("$rollout_step", "smoke"), set(), set()),
+    (types.Cost, ("cost",), set(), set()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "path", "only_type", "only_schema"), PARITY, ids=lambda value: getattr(value, "__name__", ""))
 def test_every_field_is_a_key_and_every_key_a_field(
     kind: Any, path: tuple[str, ...], only_type: set[str], only_schema: set[str]
 ) -> None:
     assert fields(kind) - only_type == properties(*path) - only_schema
 
 
+def test_every_type_is_compared() -> None:
+    known = {value for value in vars(types).values() if dataclasses.is_dataclass(value)}
+    by_kind = {types.Check, types.Filter, types.Metric, types.Gate, types.LiveLimit, types.Notification}
+
+    assert known - by_kind - {kind for kind, *_ in PARITY} == {units.Money}
+
+
 def test_every_kind_of_gate_check_and_metric_is_a_type() -> None:
-    gates = part("promotion", "gates", "*")["properties"]
+    gates = part("$gate")["properties"]
     arguments = {key for gate in gates.values() for key in gate["properties"]}
 
-    assert fields(types.Gate) - {"name", "kind"} == arguments
-    from ctc.language.checks.gates import TASKS
-    from ctc.language.typed import HIGHER_IS_BETTER
+    assert fields(types.Gate) - {"name", "kind", "relative"} == arguments
+    assert set(get_args(types.GateKind)) == set(gates)
+    assert set(part("$metric")["properties"]) - {"better"} == set(TASKS) == set(HIGHER_IS_BETTER)
+    assert set(get_args(types.DriftMethod)) == set(part("$drift_method")["enum"])
 
-    assert set(part("evaluation", "metrics", "*")["properties"]) == set(TASKS) == set(HIGHER_IS_BETTER)
+
+def nodes(node: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every part of the schema that describes a value, with its place; examples are values themselves."""
+    if isinstance(node, dict):
+        yield where, node
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        if key not in ("examples", "x-not-run", "x-not-yet"):
+            yield from nodes(value, (*where, str(key)))
 
 
 def test_every_object_is_closed() -> None:
-    def closed(node: Any, where: str) -> None:
-        if isinstance(node, dict):
-            if node.get("type") == "object" and not where.endswith(("/not", "/environments/additionalProperties")):
-                assert "additionalProperties" in node, where
-            for key, value in node.items():
-                closed(value, f"{where}/{key}")
+    for where, node in nodes(schema()):
+        kinds = node.get("type")
+        if "object" in (kinds if isinstance(kinds, list) else [kinds]) and where[-1:] != ("not",):
+            patch = where[-2:] == ("environments", "additionalProperties")
+            assert patch or "additionalProperties" in node, where
 
-    closed({key: value for key, value in schema().items() if key != "$defs"}, "")
+
+def test_every_key_is_described() -> None:
+    for where, node in nodes(schema()):
+        if where[-2:-1] == ("properties",) and "dependentSchemas" not in where and where[-3:-1] != ("properties",) * 2:
+            assert node.get("description") or resolved(node, schema()).get("description"), where
+
+
+def test_every_example_is_one() -> None:
+    count = 0
+    for where, node in nodes(schema()):
+        for example in node.get("examples", []):
+            count += 1
+            assert jsonschema.Draft202012Validator({**node, "$defs": schema()["$defs"]}).is_valid(example), where
+            assert conforms(example, {**node, "$defs": schema()["$defs"]}), where
+    assert count > 80
+
+
+def test_what_is_not_run_is_in_the_spec_that_asks_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "ctc.yaml"
+    text = (ROOT / "specs" / "minimal.yaml").read_text()
+    file.write_text(text.replace("mode: act", "mode: recommend") + "shared: false\n")
+    loaded = load_spec(file)
+    [found] = [item for item in loaded.diagnostics if item.code == "CT390"]
+
+    assert loaded.spec is not None
+    assert loaded.spec.gaps == ("mode", "shared")
+    assert found.severity is Severity.WARNING
+    assert found.span is not None
+    assert found.span.line == text.splitlines().index("mode: act") + 1

@@ -29,8 +29,9 @@ from ctc.targets.sagemaker import rehearse, resources, services
 from ctc.targets.sagemaker.definition import check
 from ctc.targets.sagemaker.interpreter import run
 from ctc.targets.sagemaker.jobs import Host, Refused
-from ctc.targets.sagemaker.limits import LIMITS, jobs
+from ctc.targets.sagemaker.limits import ANY_DIGEST, LIMITS, jobs
 from ctc.targets.sagemaker.machines import GIB, INSTANCE_TYPES, smallest
+from ctc.targets.sagemaker.pipeline import support_digest
 
 SPEC = Path(__file__).resolve().parent.parent.parent / "specs" / "minimal.yaml"
 
@@ -239,6 +240,10 @@ def test_limits_are_met_while_compiling(case: str, spec: Spec) -> None:
 
 def test_a_good_spec_meets_no_limit(system: System) -> None:
     assert sagemaker.limits(system) == ()
+
+
+def test_lengths_are_measured_with_a_digest_of_the_real_length() -> None:
+    assert len(ANY_DIGEST) == len(support_digest(()))
 
 
 def test_every_limit_has_its_source() -> None:

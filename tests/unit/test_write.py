@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ctc.compiler.bundle import Artifact, Bundle
+from ctc.compiler.bundle import Artifact, Bundle, as_json
 from ctc.compiler.write import MANIFEST, differences, write
 from ctc.diagnostics import CtcError
 
@@ -44,6 +47,15 @@ def test_an_edited_file_stops_the_write(tmp_path: Path) -> None:
         write(contents(a="2"), tmp_path)
 
 
+def test_a_file_that_is_as_wanted_is_left_alone(tmp_path: Path) -> None:
+    write(contents(a="1", b="1"), tmp_path)
+    before = {name: (tmp_path / name).stat().st_ino for name in ("a.txt", "b.txt")}
+    write(contents(a="1", b="2"), tmp_path)
+
+    assert (tmp_path / "a.txt").stat().st_ino == before["a.txt"]
+    assert (tmp_path / "b.txt").read_text() == "2"
+
+
 def test_a_file_that_left_the_bundle_is_removed(tmp_path: Path) -> None:
     write(contents(a="1", sub__b="2"), tmp_path)
     write(contents(a="1"), tmp_path)
@@ -76,3 +88,22 @@ def test_differences_name_each_file(tmp_path: Path) -> None:
 def test_a_bundle_refuses_unsorted_files() -> None:
     with pytest.raises(ValueError, match="sorted"):
         Bundle("t", (Artifact("b", b""), Artifact("a", b"")))
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(st.dictionaries(st.text(), JSON) | st.lists(JSON))
+def test_a_files_json_is_what_the_standard_library_writes(value: Any) -> None:
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+    assert as_json(value) == text.encode()
+
+
+@pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": [float("inf")]}, {1: "a"}, {"a": {2}}])
+def test_what_json_has_no_form_for_is_refused(value: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        as_json(value)

@@ -1,17 +1,33 @@
-"""What a spec must mean: one function a rule. To add one, write it in a topic's file and its case in `tests/err`."""
+"""What a spec must mean: one function a rule. To add one, write it in a topic's file, its page in `explained/`, and its
+case in `tests/err`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.language import render, shape, source
+from ctc.language import gaps, render, shape, source
+from ctc.language.explained import Explanation, explanation
 from ctc.language.spec import Spec
 
-TOPICS = ("data", "names", "gates", "training", "triggers")
+TOPICS = (
+    "cost",
+    "data",
+    "environments",
+    "evaluation",
+    "gates",
+    "names",
+    "power",
+    "serving",
+    "time",
+    "training",
+    "triggers",
+)
 """The modules of this package that hold checks."""
 
 
@@ -25,33 +41,55 @@ class Finding:
     related: tuple[str, str] | None = None
 
 
-Function = Callable[[Spec], Iterator[Finding]]
+Tree = Mapping[str, Any]
+OnSpec = Callable[[Spec], Iterator[Finding]]
+OnTree = Callable[[Tree], Iterator[Finding]]
 OnTarget = Callable[[Spec, str], Iterator[Finding]]
+OnEnvironments = Callable[[Mapping[str, Spec]], Iterator[Finding]]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A code and what it finds. The rules that are no check of meaning have no function."""
+    """A code and what it finds. The rules that are no check of meaning are made where the code is found."""
 
     code: str
     title: str
 
+    @property
+    def explanation(self) -> Explanation:
+        """Why it matters, with a wrong and a right example: its page in `explained/`."""
+        return explanation(self.code)
+
 
 @dataclass(frozen=True)
 class Check(Rule):
+    """A rule with the one function that finds it."""
+
     severity: Severity
-    function: Function | None = None
+    on_spec: OnSpec | None = None
+    on_tree: OnTree | None = None
     on_target: OnTarget | None = None
+    on_environments: OnEnvironments | None = None
 
 
 _REGISTRY: dict[str, Check] = {}
 
 
-def check(code: str, title: str, severity: Severity = Severity.ERROR) -> Callable[[Function], Function]:
+def check(code: str, title: str, severity: Severity = Severity.ERROR) -> Callable[[OnSpec], OnSpec]:
     """Registers a function over the spec. `title` completes the sentence "finds ..."."""
 
-    def register(function: Function) -> Function:
-        _add(Check(code, title, severity, function=function))
+    def register(function: OnSpec) -> OnSpec:
+        _add(Check(code, title, severity, on_spec=function))
+        return function
+
+    return register
+
+
+def check_tree(code: str, title: str, severity: Severity = Severity.ERROR) -> Callable[[OnTree], OnTree]:
+    """Registers a function over the rendered tree, for what the types no longer show."""
+
+    def register(function: OnTree) -> OnTree:
+        _add(Check(code, title, severity, on_tree=function))
         return function
 
     return register
@@ -62,6 +100,18 @@ def check_on_target(code: str, title: str, severity: Severity = Severity.ERROR) 
 
     def register(function: OnTarget) -> OnTarget:
         _add(Check(code, title, severity, on_target=function))
+        return function
+
+    return register
+
+
+def check_environments(
+    code: str, title: str, severity: Severity = Severity.ERROR
+) -> Callable[[OnEnvironments], OnEnvironments]:
+    """Registers a function over the spec as it is in each of its environments, by name; called where all are loaded."""
+
+    def register(function: OnEnvironments) -> OnEnvironments:
+        _add(Check(code, title, severity, on_environments=function))
         return function
 
     return register
@@ -78,17 +128,31 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"there are: {', '.join(names)}" if names else "there are none"
 
 
-def run(spec: Spec, target: str | None) -> Iterator[tuple[Diagnostic, tuple[str, str] | None]]:
-    """The findings of every check, without places, each with its related path."""
+Found = tuple[Diagnostic, tuple[str, str] | None]
+"""A finding without its place, and its related path."""
+
+
+def run(spec: Spec, tree: Tree, target: str | None) -> Iterator[Found]:
+    """The findings of every check on one rendered spec."""
     for item in registered():
-        findings: Iterator[Finding] = iter(())
-        if item.function is not None:
-            findings = item.function(spec)
+        if item.on_spec is not None:
+            yield from _found(item, item.on_spec(spec))
+        elif item.on_tree is not None:
+            yield from _found(item, item.on_tree(tree))
         elif item.on_target is not None and target is not None:
-            findings = item.on_target(spec, target)
-        for finding in findings:
-            diagnostic = Diagnostic(item.code, item.severity, finding.message, finding.path, help=finding.help)
-            yield diagnostic, finding.related
+            yield from _found(item, item.on_target(spec, target))
+
+
+def run_on_environments(specs: Mapping[str, Spec]) -> Iterator[Found]:
+    """The findings of the checks that compare environments."""
+    for item in registered():
+        if item.on_environments is not None:
+            yield from _found(item, item.on_environments(specs))
+
+
+def _found(item: Check, findings: Iterator[Finding]) -> Iterator[Found]:
+    for finding in findings:
+        yield Diagnostic(item.code, item.severity, finding.message, finding.path, help=finding.help), finding.related
 
 
 @cache
@@ -109,5 +173,5 @@ def __getattr__(name: str) -> tuple[Rule, ...]:
     # Lazy: the topics import this module.
     if name != "CHECKS":
         raise AttributeError(name)
-    codes = {**source.CODES, **shape.CODES, **render.CODES}
+    codes = {**source.CODES, **shape.CODES, **render.CODES, **gaps.CODES}
     return (*(Rule(code, title) for code, title in codes.items()), *registered())

@@ -16,7 +16,8 @@ def _main(spec: Spec) -> Source | None:
 
 
 def _label_source(spec: Spec) -> Source | None:
-    return next((source for source in spec.sources if source.name == spec.label.source), None)
+    label = spec.label
+    return None if label is None else next((source for source in spec.sources if source.name == label.source), None)
 
 
 @check("CT201", "not exactly one source with `role: rows`")
@@ -85,6 +86,8 @@ def late_data_says_when_it_was_known(spec: Spec) -> Iterator[Finding]:
 @check("CT206", "a label in a source that cannot carry it")
 def label_has_its_source(spec: Spec) -> Iterator[Finding]:
     source = _label_source(spec)
+    if spec.label is None:
+        return
     if source is None:
         names = [item.name for item in spec.sources if item.role != "features"]
         yield Finding("label.source", f"there is no source `{spec.label.source}`", suggest(spec.label.source, names))
@@ -99,7 +102,9 @@ def label_has_its_source(spec: Spec) -> Iterator[Finding]:
 @check("CT207", "a `labels` source that the label does not use", Severity.WARNING)
 def every_labels_source_is_used(spec: Spec) -> Iterator[Finding]:
     for source in spec.sources:
-        if source.role == "labels" and source.name != spec.label.source and _label_source(spec) is not None:
+        if spec.label is None or _label_source(spec) is None:
+            return
+        if source.role == "labels" and source.name != spec.label.source:
             yield Finding(
                 f"sources.{source.name}",
                 f"nothing uses `{source.name}`: the label comes from `{spec.label.source}`",
@@ -111,7 +116,7 @@ def every_labels_source_is_used(spec: Spec) -> Iterator[Finding]:
 @check("CT208", "a hidden column that is needed, or hidden twice")
 def hidden_columns_are_not_needed(spec: Spec) -> Iterator[Finding]:
     main = _main(spec)
-    needed = {spec.label.column: "the label"}
+    needed = {} if spec.label is None else {spec.label.column: "the label"}
     if main is not None:
         needed.update(dict.fromkeys(main.key, "part of the key"))
         if main.event_time is not None:
@@ -155,6 +160,8 @@ def checks_read_columns_that_are_kept(spec: Spec) -> Iterator[Finding]:
 
 @check("CT211", "a check for missing labels, of which none are left", Severity.WARNING)
 def missing_labels_are_settled_before(spec: Spec) -> Iterator[Finding]:
+    if spec.label is None:
+        return
     for item in spec.checks:
         if item.kind == "null_ratio" and item.source is None and item.arguments["column"] == spec.label.column:
             yield Finding(
@@ -178,7 +185,7 @@ def check_ranges_are_not_empty(spec: Spec) -> Iterator[Finding]:
 
 @check("CT213", "`absent: negative` where labels are numbers")
 def negatives_need_classes(spec: Spec) -> Iterator[Finding]:
-    if spec.task == "regression" and spec.label.absent == "negative":
+    if spec.task == "regression" and spec.label is not None and spec.label.absent == "negative":
         message = "a regression has no negative label"
         yield Finding("label.absent", message, "write `drop` or `error`", ("task", "the task"))
 
@@ -193,11 +200,13 @@ def source_zones_exist(spec: Spec) -> Iterator[Finding]:
 
 @check_on_target("CT303", "a relative path on a target that cannot see this machine", Severity.WARNING)
 def paths_are_within_reach(spec: Spec, target: str) -> Iterator[Finding]:
-    near = [source.name for source in spec.sources if "://" not in source.parquet.path]
+    near = [source for source in spec.sources if source.path is not None and "://" not in source.path]
     if near:
+        connector = "parquet" if near[0].parquet is not None else "csv"
+        names = ", ".join(source.name for source in near)
         yield Finding(
-            f"sources.{near[0]}.parquet.path",
-            f"{target} cannot read this machine's files, as {', '.join(near)} would need; `ctc run` can",
+            f"sources.{near[0].name}.{connector}.path",
+            f"{target} cannot read this machine's files, as {names} would need; `ctc run` can",
             f"write a URI, or one for this target by way of `targets.{target}.variables`",
         )
 

@@ -9,28 +9,49 @@ from ctc.diagnostics import Severity
 from ctc.language.checks import Finding, check, suggest
 from ctc.language.spec import Gate, Metric, Spec
 
-TASKS: dict[str, str] = {
-    "roc_auc": "binary",
-    "pr_auc": "binary",
-    "log_loss": "binary",
-    "brier": "binary",
-    "accuracy": "binary",
-    "mae": "regression",
-    "rmse": "regression",
-}
-"""The task that each kind of metric measures."""
+_CLASSES = ("binary", "multiclass")
+_NUMBERS = ("regression", "forecast")
+_ANY = ("binary", "multiclass", "regression", "ranking", "forecast")
 
-BOUNDED = ("roc_auc", "pr_auc", "brier", "accuracy")
-"""Kinds whose values lie within 0 and 1; all others are 0 or more."""
+TASKS: dict[str, tuple[str, ...]] = {
+    "roc_auc": ("binary",),
+    "pr_auc": ("binary",),
+    "log_loss": _CLASSES,
+    "brier": ("binary",),
+    "accuracy": _CLASSES,
+    "balanced_accuracy": _CLASSES,
+    "f1": _CLASSES,
+    "precision": ("binary",),
+    "recall": ("binary",),
+    "precision_at_k": ("binary", "ranking"),
+    "recall_at_k": ("binary", "ranking"),
+    "precision_at_fpr": ("binary",),
+    "recall_at_fpr": ("binary",),
+    "mae": _NUMBERS,
+    "rmse": _NUMBERS,
+    "mape": _NUMBERS,
+    "r2": _NUMBERS,
+    "pinball": _NUMBERS,
+    "ndcg": ("ranking",),
+    "mean": _ANY,
+    "share": _ANY,
+}
+"""The tasks that each kind of metric measures."""
+
+LABEL_FREE = ("mean", "share")
+"""Kinds that need no label."""
+
+LOWEST = {**dict.fromkeys(TASKS, 0.0), "mean": -math.inf, "r2": -math.inf}
+HIGHEST = {
+    **dict.fromkeys(TASKS, 1.0),
+    **dict.fromkeys(("log_loss", "mae", "rmse", "mape", "pinball", "mean"), math.inf),
+}
+"""The values that each kind of metric can take."""
 
 
 def _metric(spec: Spec, gate: Gate) -> Metric | None:
     """The gate's metric; None where CT241 speaks."""
     return next((metric for metric in spec.evaluation.metrics if metric.name == gate.metric), None)
-
-
-def _highest(metric: Metric) -> float:
-    return 1.0 if metric.kind in BOUNDED else math.inf
 
 
 @check("CT240", "a promotion without any gate")
@@ -44,7 +65,7 @@ def there_is_a_gate(spec: Spec) -> Iterator[Finding]:
 def gates_name_metrics(spec: Spec) -> Iterator[Finding]:
     names = [metric.name for metric in spec.evaluation.metrics]
     for gate in spec.promotion.gates:
-        if gate.metric not in names:
+        if gate.metric is not None and gate.metric not in names:
             yield Finding(
                 f"promotion.gates.{gate.name}.{gate.kind}.metric",
                 f"there is no metric `{gate.metric}`",
@@ -80,20 +101,31 @@ def gates_can_go_both_ways(spec: Spec) -> Iterator[Finding]:
         metric = _metric(spec, gate)
         if metric is None or (gate.min is not None and gate.max is not None and gate.min > gate.max):
             continue
-        highest = _highest(metric)
+        lowest, highest = LOWEST[metric.kind], HIGHEST[metric.kind]
         path = f"promotion.gates.{gate.name}.{gate.kind}"
-        values = f"{metric.kind} lies between 0 and 1" if highest == 1 else f"{metric.kind} is never below 0"
+        values = f"{metric.kind} {_span(lowest, highest)}"
+        width = highest - lowest
         if gate.min is not None and gate.min > highest:
             yield Finding(f"{path}.min", f"no model passes: {values}", _percent_help(gate.min))
-        elif gate.max is not None and gate.max < 0:
+        elif gate.max is not None and gate.max < lowest:
             yield Finding(f"{path}.max", f"no model passes: {values}")
-        elif gate.kind == "range" and (gate.min is None or gate.min <= 0) and (gate.max is None or gate.max >= highest):
+        elif gate.kind == "range" and _holds_all(gate, lowest, highest):
             place = "min" if gate.min is not None else "max"
             yield Finding(f"{path}.{place}", f"every model passes: {values}", "write a bound that can be missed")
-        elif gate.margin is not None and gate.margin >= highest:
+        elif gate.margin is not None and not gate.relative and gate.margin >= width:
             yield Finding(f"{path}.margin", f"every model passes: {values}", _percent_help(gate.margin))
-        elif gate.value is not None and gate.value >= highest:
+        elif gate.value is not None and gate.value >= width:
             yield Finding(f"{path}.value", f"no model passes: {values}", _percent_help(gate.value))
+
+
+def _span(lowest: float, highest: float) -> str:
+    if math.isinf(highest):
+        return "is never below 0" if lowest == 0 else "can take any value"
+    return "is never above 1" if math.isinf(lowest) else "lies between 0 and 1"
+
+
+def _holds_all(gate: Gate, lowest: float, highest: float) -> bool:
+    return (gate.min is None or gate.min <= lowest) and (gate.max is None or gate.max >= highest)
 
 
 def _percent_help(value: float) -> str:
@@ -114,8 +146,8 @@ def confidences_are_sensible(spec: Spec) -> Iterator[Finding]:
 @check("CT246", "a metric of another task")
 def metrics_fit_the_task(spec: Spec) -> Iterator[Finding]:
     for metric in spec.evaluation.metrics:
-        if TASKS[metric.kind] != spec.task:
-            kinds = ", ".join(kind for kind, task in TASKS.items() if task == spec.task)
+        if spec.task not in TASKS[metric.kind]:
+            kinds = ", ".join(kind for kind, tasks in TASKS.items() if spec.task in tasks)
             yield Finding(
                 f"evaluation.metrics.{metric.name}.{metric.kind}",
                 f"`{metric.kind}` does not measure a {spec.task} task",
@@ -131,7 +163,7 @@ def slices_have_their_column(spec: Spec) -> Iterator[Finding]:
         if part.column in spec.columns.drop:
             related = (f"columns.drop.{spec.columns.drop.index(part.column)}", "dropped here")
             yield Finding(path, f"`{part.column}` is dropped", "list it under `columns.audit` instead", related)
-        elif part.column == spec.label.column:
+        elif spec.label is not None and part.column == spec.label.column:
             yield Finding(path, "a slice by the label measures nothing", "slice by a column that is known beforehand")
 
 

@@ -86,7 +86,7 @@ def windows_have_a_length(spec: Spec) -> Iterator[Finding]:
 @check("CT265", "a holdout longer than what is learnt from", Severity.WARNING)
 def the_holdout_is_the_smaller_part(spec: Spec) -> Iterator[Finding]:
     window, holdout = spec.retraining.window, spec.retraining.holdout.time
-    if window is not None and timedelta(0) < window < holdout:
+    if window is not None and holdout is not None and timedelta(0) < window < holdout:
         yield Finding(
             "retraining.holdout.time",
             f"the holdout ({_text(holdout)}) is longer than the training window ({_text(window)})",
