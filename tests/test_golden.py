@@ -9,7 +9,7 @@ import pytest
 from ctc import targets
 from ctc.compiler.build import build
 from ctc.compiler.write import differences, files, write
-from ctc.language.load import load_spec
+from ctc.language.load import FIRST_ROW, load_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -25,7 +25,7 @@ CASES = [
 
 
 def compiled(spec: str, target: str) -> dict[str, bytes]:
-    loaded = load_spec(ROOT / "specs" / f"{spec}.yaml", ENVIRONMENTS.get(spec), target)
+    loaded = load_spec(ROOT / "specs" / f"{spec}.yaml", ENVIRONMENTS.get(spec), target, FIRST_ROW)
     assert loaded.spec is not None, loaded.diagnostics
     built = build(loaded.spec, targets.load(target))
     assert built.bundle is not None, built.diagnostics

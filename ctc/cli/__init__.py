@@ -19,6 +19,8 @@ VERBS: dict[str, str] = {
     "fmt": "Lay out a spec in the canonical way, keeping its comments.",
     "compile": "Compile a spec into the pipeline definitions of its targets.",
     "run": "Run the compiled pipelines on this machine, at one instant or many.",
+    "render": "Print a spec as it holds in an environment, and where each value comes from.",
+    "explain": "Say what a finding's code means, and what is right instead.",
     "runs": "List and show the records of past runs.",
     "doctor": "Check this installation, and that what a spec needs is here.",
     "schema": "Print the JSON Schema of the language, for editors.",

@@ -8,12 +8,15 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ctc.cli.common import DIFFERENT, OK, SPEC_ERRORS, print_diagnostics
 from ctc.diagnostics import CtcError, Diagnostic, Severity, Span
+
+if TYPE_CHECKING:
+    from ctc.language.source import Document
 
 
 @click.command("compile")
@@ -29,10 +32,17 @@ from ctc.diagnostics import CtcError, Diagnostic, Severity, Span
     "--out", type=click.Path(path_type=Path), help="Folder to write; each target gets a folder of its own in it."
 )
 @click.option("--env", "environment", metavar="E", help="An environment of the spec.")
+@click.option("--row", metavar="ROW", help="A row of the spec's matrix. Default: all, each in a folder of its own.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 4 if what --out holds is not what would be written.")
 @click.option("--stdout", is_flag=True, help="Print the files instead of writing them.")
 def compile_(
-    spec: Path, targets: tuple[str, ...], out: Path | None, environment: str | None, check: bool, stdout: bool
+    spec: Path,
+    targets: tuple[str, ...],
+    out: Path | None,
+    environment: str | None,
+    row: str | None,
+    check: bool,
+    stdout: bool,
 ) -> int:
     """Compile SPEC into the pipeline definitions of its targets.
 
@@ -49,7 +59,7 @@ def compile_(
         raise click.UsageError("--stdout goes alone: it writes nothing, so --out and --check have no meaning beside it")
     if not stdout and out is None:
         raise click.UsageError("say where to write with --out DIR, or use --stdout")
-    made = _compile(spec, targets, environment)
+    made = _compile(spec, targets, environment, row)
     if made is None:
         return SPEC_ERRORS
     if stdout:
@@ -63,43 +73,72 @@ def compile_(
 
 @dataclass(frozen=True)
 class _Made:
-    """Files by target. `named` are the targets of the spec, None where it could not be read without a target."""
+    """Files by folder: the target's name, below the matrix row's where the spec has a matrix.
+
+    `named` are the targets of the spec, None where it could not be read without a target; `rows` the matrix rows, empty
+    where there are none, or only one was asked for.
+    """
 
     files: dict[str, dict[str, bytes]]
     named: tuple[str, ...] | None
+    rows: tuple[str, ...]
 
 
-def _compile(path: Path, chosen: tuple[str, ...], environment: str | None) -> _Made | None:
+def _compile(path: Path, chosen: tuple[str, ...], environment: str | None, row: str | None) -> _Made | None:
     """None when a spec or a target has errors. Findings are printed, those that targets have in common once."""
-    from ctc import targets as registry
-    from ctc.compiler.build import build
-    from ctc.compiler.write import files
-    from ctc.language.load import load_spec, place
+    from ctc.language.load import FIRST_ROW, load_spec
+    from ctc.language.render import rows_of
     from ctc.language.source import read
 
     _refuse_unknown(chosen)
     document = read(path)
-    base = load_spec(document, environment, None)
+    rows = rows_of(document)
+    base = load_spec(document, environment, None, row if row is not None or not rows else FIRST_ROW)
     named = None if base.spec is None else tuple(sorted(base.spec.targets))
     if named is None and (not chosen or "all" in chosen):
         print_diagnostics(base.diagnostics)
         return None
-    wanted = tuple(dict.fromkeys(chosen)) if chosen and "all" not in chosen else named or ()
+    wanted = tuple(dict.fromkeys(chosen)) if chosen and "all" not in chosen else _emitted(named or ())
     if not wanted:
-        print_diagnostics((*base.diagnostics, _no_target(path)))
+        print_diagnostics((*base.diagnostics, _no_target(path, named or ())))
         return None
     compiled: dict[str, dict[str, bytes]] = {}
     found: dict[Diagnostic, None] = {}
-    for name in wanted:
-        loaded = load_spec(document, environment, name)
-        found.update(dict.fromkeys(loaded.diagnostics))
-        if loaded.spec is not None:
-            built = build(loaded.spec, registry.load(name))
-            found.update(dict.fromkeys(place(item, loaded) for item in built.diagnostics))
-            if built.bundle is not None:
-                compiled[name] = files(built.bundle, built.system)
+    deployments = [(name, key) for key in ((row,) if row is not None or not rows else rows) for name in wanted]
+    for name, key in deployments:
+        made, findings = _deployment(document, environment, name, key)
+        found.update(dict.fromkeys(findings))
+        if made is not None:
+            compiled[name if key is None else f"{key}/{name}"] = made
     print_diagnostics(tuple(found))
-    return _Made(compiled, named) if len(compiled) == len(wanted) else None
+    return _Made(compiled, named, () if row is not None else rows) if len(compiled) == len(deployments) else None
+
+
+def _deployment(
+    document: Document, environment: str | None, target: str, row: str | None
+) -> tuple[dict[str, bytes] | None, tuple[Diagnostic, ...]]:
+    """The files of one target and row, None where there are errors, and what is found on the way."""
+    from ctc import targets as registry
+    from ctc.compiler.build import build
+    from ctc.compiler.write import files
+    from ctc.language.fixes import attach
+    from ctc.language.ignore import silenced
+    from ctc.language.load import load_spec, place
+
+    loaded = load_spec(document, environment, target, row)
+    if loaded.spec is None:
+        return None, loaded.diagnostics
+    built = build(loaded.spec, registry.load(target))
+    own = silenced(attach((place(item, loaded) for item in built.diagnostics), document), document)
+    made = None if built.bundle is None else files(built.bundle, built.system)
+    return made, (*loaded.diagnostics, *own)
+
+
+def _emitted(named: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a spec's targets that this version emits; of the others the finding CT390 tells."""
+    from ctc import targets as registry
+
+    return tuple(name for name in named if name in registry.NAMES)
 
 
 def _refuse_unknown(chosen: tuple[str, ...]) -> None:
@@ -110,11 +149,10 @@ def _refuse_unknown(chosen: tuple[str, ...]) -> None:
             raise click.UsageError(f"unknown target `{name}`; there are: {', '.join(registry.NAMES)}, and all")
 
 
-def _no_target(path: Path) -> Diagnostic:
+def _no_target(path: Path, named: tuple[str, ...]) -> Diagnostic:
     advice = "add a `targets:` section, for instance `targets: {kubeflow: {bucket: my-bucket}}`"
-    return Diagnostic(
-        "CT302", Severity.ERROR, "the spec names no target", "targets", Span(str(path), 1, 1, 2), help=advice
-    )
+    message = "the spec names no target that this version emits" if named else "the spec names no target"
+    return Diagnostic("CT302", Severity.ERROR, message, "targets", Span(str(path), 1, 1, 2), help=advice)
 
 
 def _print(compiled: dict[str, dict[str, bytes]]) -> None:
@@ -128,7 +166,7 @@ def _check(made: _Made, out: Path) -> int:
 
     stale = [f"{target}: {line}" for target, wanted in made.files.items() for line in differences(wanted, out / target)]
     left = _left_over(made, out)
-    for line in (*stale, *(f"{folder.name}: the spec names no such target" for folder in left)):
+    for line in (*stale, *(f"{folder.relative_to(out)}: the spec names no such target" for folder in left)):
         click.echo(line)
     if stale:
         click.echo(f"{out} is stale: run `ctc compile` without --check and commit the result", err=True)
@@ -175,12 +213,16 @@ def _refuse_foreign(wanted: dict[str, bytes], folder: Path) -> None:
 
 
 def _left_over(made: _Made, out: Path) -> list[Path]:
-    """The folders that ctc wrote for targets that the spec no longer names."""
+    """The folders that ctc wrote for targets, or matrix rows, that the spec no longer names."""
     if made.named is None or not out.is_dir():
         return []
-    current = {*made.named, *made.files}
-    folders = sorted(folder for folder in out.iterdir() if folder.is_dir() and folder.name not in current)
-    return [folder for folder in folders if _manifest(folder).get("target") == folder.name]
+    rows = made.rows or {folder.partition("/")[0] for folder in made.files if "/" in folder}
+    current = {*made.files, *made.named} | {f"{row}/{name}" for row in rows for name in made.named}
+    folders = sorted(path.parent for pattern in ("*/manifest.json", "*/*/manifest.json") for path in out.glob(pattern))
+    left = [folder for folder in folders if folder.relative_to(out).as_posix() not in current]
+    # Of other rows nothing is known where one was asked for.
+    left = [folder for folder in left if made.rows or not rows or folder.parent == out]
+    return [folder for folder in left if _manifest(folder).get("target") == folder.name]
 
 
 def _tell_left_over(folders: list[Path]) -> None:

@@ -55,7 +55,7 @@ def _targets(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     from ctc import targets
 
     named = [name for name in _names(ctx, "targets") if name in targets.NAMES]
-    several = any(parameter.name == "targets" for parameter in ctx.command.params)
+    several = ctx.command.name in ("validate", "compile")
     return _items([*(named or targets.NAMES), *(["all"] if several and named else [])], incomplete)
 
 

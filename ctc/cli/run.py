@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ctc.cli.common import OK, SPEC_ERRORS, print_diagnostics, say_failure, use_color
+from ctc.cli.common import OK, SPEC_ERRORS, print_diagnostics, say_failure
+from ctc.cli.progress import Console
 from ctc.diagnostics import CtcError, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from ctc.language.spec import Spec
-    from ctc.run.records import Cycle, Focus, Record
+    from ctc.run.preflight import Where
+    from ctc.run.records import Focus, Record
 
-_COLORS = {"promoted": "green", "held": "yellow", "stopped": "yellow", "failed": "red", "lost": "red"}
+_ADD_MANUAL = "add `triggers: {asked: {manual: {}}}`"
 
 
 @click.command("run")
@@ -27,7 +28,7 @@ _COLORS = {"promoted": "green", "held": "yellow", "stopped": "yellow", "failed":
 @click.option("--target", metavar="T", help="Whose compiled files to run. Default: the spec's first.")
 @click.option("--env", "environment", metavar="E", help="An environment of the spec.")
 @click.option("--row", metavar="ROW", help="A row of the spec's matrix.")
-@click.option("--at", "instants", multiple=True, metavar="INSTANT", help="What time it is; repeat for a history.")
+@click.option("--at", "instants", multiple=True, metavar="INSTANT", help="What time it is; repeat, for a history.")
 @click.option("--manual", metavar="WHY", help="Ask for a run, and say why; needs a manual trigger in the spec.")
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Replaces .ctc beside the spec.")
 @click.option("--python", metavar="EXE", help="Interpreter of the training code. Default: .venv beside the spec, PATH.")
@@ -53,6 +54,9 @@ def run(
     training if one fires. The run sees only what was known then, so a list of past instants replays a history. State,
     models and records are kept in .ctc beside the spec; a run that was interrupted is finished by the next.
 
+    Instants only go forward: one before the last wake of the state folder is refused, and a trigger that an attempt has
+    answered, even one that failed, does not fire again at the same instant. For another history name a fresh --state.
+
     \b
     Examples:
       ctc run ctc.yaml
@@ -62,9 +66,9 @@ def run(
       ctc run ctc.yaml --at 2013-02-10 -o json
 
     \b
-    Exit codes: 0 done, also where nothing was promoted; 1 the spec has errors; 3 a step failed; 130 interrupted.
+    Exit codes: 0 done, also where nothing was promoted; 1 the spec has errors; 3 a step failed, or something that the
+    run needs is missing here; 130 interrupted.
     """
-    from ctc.language.spec import ManualTrigger
     from ctc.run.local import Deployment, parse_instant, rehearse
     from ctc.run.records import focus, state_folder
 
@@ -79,14 +83,12 @@ def run(
     compiled = _compiled(spec, environment, target, row)
     if compiled is None:
         return SPEC_ERRORS
-    loaded, name, files = compiled
-    if manual is not None and not any(
-        item.enabled and isinstance(item.spec, ManualTrigger) for item in loaded.triggers
-    ):
-        raise click.UsageError("--manual needs a manual trigger in the spec: add `triggers: {asked: {manual: {}}}`")
+    loaded, name, files, where = compiled
+    if manual is not None and not _can_be_asked(loaded):
+        raise click.UsageError(f"--manual needs a manual trigger in the spec: {_ADD_MANUAL}")
     folder = spec.absolute().parent
     deployment = Deployment(loaded, folder, name, state_folder(folder, loaded, name, state))
-    with _Console(focus(loaded), verbose) as console:
+    with Console(focus(loaded), verbose) as console:
         ran = rehearse(
             deployment,
             at,
@@ -95,13 +97,14 @@ def run(
             manual=None if manual is None else {"who": _user(), "why": manual},
             progress=console,
             echo=verbose,
+            where=where,
         )
-    page = _write_page(loaded, name, deployment.state, report)
-    _print_result(ran.records, focus(loaded), page, output)
+    _print_records(ran.records, focus(loaded), output)
+    code = _report(loaded, name, deployment.state, report, output)
     if ran.failure is None:
         if not ran.records:
-            click.echo("nothing to do: no trigger fired", err=True)
-        return OK
+            _say_quiet(loaded, deployment.state)
+        return code
     if ran.left:
         click.echo(f"not run: {len(ran.left)} later instants, from {ran.left[0]:%Y-%m-%dT%H:%M:%SZ}", err=True)
     return say_failure(ran.failure.message, f"the whole output is in {ran.failure.log}")
@@ -138,8 +141,9 @@ def load_quietly(path: Path, environment: str | None, target: str | None, row: s
 
 def _compiled(
     path: Path, environment: str | None, target: str | None, row: str | None
-) -> tuple[Spec, str, dict[str, bytes]] | None:
-    """The spec, the target and the bundle's files; None where there are errors, which are printed."""
+) -> tuple[Spec, str, dict[str, bytes], Where] | None:
+    """The spec, the target, the bundle's files and where a path of the spec stands; None where there are errors, which
+    are printed."""
     from ctc import targets
     from ctc.compiler.build import build
     from ctc.compiler.write import files
@@ -162,7 +166,14 @@ def _compiled(
     built = build(loaded.spec, targets.load(name))
     found = (*loaded.diagnostics, *(place(item, loaded) for item in built.diagnostics))
     print_diagnostics([item for item in found if item.severity is Severity.ERROR or not _of_the_service(item)])
-    return None if built.bundle is None else (loaded.spec, name, files(built.bundle, built.system))
+    if built.bundle is None:
+        return None
+
+    def where(path: str) -> str:
+        span = place(Diagnostic("", Severity.ERROR, "", path), loaded).span
+        return "" if span is None else f"{span.file}:{span.line}:{span.column}"
+
+    return loaded.spec, name, files(built.bundle, built.system), where
 
 
 def _of_the_service(item: Diagnostic) -> bool:
@@ -185,19 +196,13 @@ def _require_page(path: Path) -> None:
         raise click.UsageError(f"--report {path}: that file is no earlier report and would be lost; name another")
 
 
-def _write_page(spec: Spec, target: str, state: Path, path: Path | None) -> Path:
-    from ctc.run.records import focus, read_document, read_records
-    from ctc.run.report import Subject, render
-    from ctc.steps.local import write_atomically
+def _can_be_asked(spec: Spec) -> bool:
+    from ctc.language.spec import ManualTrigger
 
-    page = path or state / "report.html"
-    subject = Subject(spec.model_name, spec.description, spec.environment, target, focus(spec))
-    text = render(subject, read_records(state).items, read_document(state / "state.json"))
-    write_atomically(page.absolute(), text.encode())
-    return page
+    return any(item.enabled and isinstance(item.spec, ManualTrigger) for item in spec.triggers)
 
 
-def _print_result(records: Sequence[Record], focus: Focus, page: Path, output: str) -> None:
+def _print_records(records: Sequence[Record], focus: Focus, output: str) -> None:
     from ctc.compiler.bundle import as_json
     from ctc.run.records import cycles
     from ctc.run.text import COLUMNS, RIGHT, summary, table
@@ -209,128 +214,59 @@ def _print_result(records: Sequence[Record], focus: Focus, page: Path, output: s
     if found:
         click.echo(f"\n{focus.metric} by cycle, instants in UTC\n")
         click.echo(table(COLUMNS, summary(found, focus), RIGHT))
-    click.echo(f"\nreport: {_short(page)}")
+
+
+def _report(spec: Spec, target: str, state: Path, path: Path | None, output: str) -> int:
+    """Writes the page; what the run made stands, whatever becomes of it."""
+    page = path or state / "report.html"
+    try:
+        _write_page(spec, target, state, page)
+    except OSError as error:
+        return say_failure(
+            f"the report {_short(page)} cannot be written: {error.strerror or error}",
+            "name another place with --report PATH; the run is over, and its records are kept: ctc runs",
+        )
+    if output != "json":
+        click.echo(f"\nreport: {_short(page)}")
+    return OK
+
+
+def _write_page(spec: Spec, target: str, state: Path, page: Path) -> None:
+    from ctc.run.records import focus, read_document, read_records
+    from ctc.run.report import Subject, render
+    from ctc.steps.local import write_atomically
+
+    subject = Subject(spec.model_name, spec.description, spec.environment, target, focus(spec))
+    text = render(subject, read_records(state).items, read_document(state / "state.json"))
+    write_atomically(page.absolute(), text.encode())
+
+
+def _say_quiet(spec: Spec, state: Path) -> None:
+    """Nothing happened; where the last attempt had failed, that this is why, and what to do."""
+    from ctc.run.records import read_records
+
+    click.echo("nothing to do: no trigger fired", err=True)
+    attempts = [record for record in read_records(state).items if record["kind"] == "attempt"]
+    if not attempts or attempts[-1].get("outcome") not in ("failed", "lost"):
+        return
+    last = attempts[-1]
+    click.echo(f"the last attempt, {last['id']}, {last.get('outcome')}: {_in_short(last)}", err=True)
+    asked = "--manual WHY" + ("" if _can_be_asked(spec) else f" (needs a manual trigger: {_ADD_MANUAL})")
+    click.echo(
+        "  = help: its triggers are answered by it; when it is mended, ask for a run with "
+        f"{asked}, name a later --at, or start afresh with --state DIR",
+        err=True,
+    )
+
+
+def _in_short(attempt: Record) -> str:
+    """The first line of an attempt's error and, where lines of a log follow, the last of them."""
+    lines = str(attempt.get("error") or attempt.get("reason") or "").splitlines()
+    first = lines[0].removesuffix("; its last lines:") if lines else ""
+    return first if len(lines) < 2 else f"{first}: {lines[-1].strip()}"
 
 
 def _short(path: Path) -> str:
     """A path as one would type it here."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path)
-
-
-class _Console:
-    """Tells a run on stderr. It writes to a descriptor of its own: the steps' output has the usual ones meanwhile."""
-
-    def __init__(self, focus: Focus, verbose: bool) -> None:
-        self._focus = focus
-        self._verbose = verbose
-        self._transient = False
-        self._last = ""
-
-    def __enter__(self) -> _Console:
-        self._out = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
-        self._live = self._out.isatty() and not self._verbose and os.environ.get("TERM") != "dumb"
-        self._color = use_color(self._out.isatty())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._clear()
-        self._out.close()
-
-    def instant(self, instant: datetime) -> None:
-        self._say(click.style(f"{instant:%Y-%m-%d %H:%M:%S} UTC".replace(":00 UTC", " UTC"), bold=True))
-        self._woken = False
-
-    def woke(self, records: Sequence[Record], said: str) -> None:
-        from ctc.run.records import mappings
-
-        first, self._woken = not self._woken, True
-        for record in records:
-            if record["kind"] == "attempt":
-                self._line(str(record.get("outcome")), str(record.get("reason")))
-                continue
-            fired = [answer for answer in mappings(record, "triggers") if answer.get("answer") == "fired"]
-            for answer in fired:
-                self._line("fired", f"{answer.get('name')}: {answer.get('reason')}")
-            suppressed = record.get("suppressed")
-            if suppressed:
-                self._line("suppressed", f"by {suppressed.get('by')}: {suppressed.get('reason')}", "yellow")
-            for action in mappings(record, "actions"):
-                if action.get("action") == "start_training" and action.get("launch", 1) > 1:
-                    self._line("again", f"the attempt ended without a record: start {action['launch']}")
-                if action.get("action") == "promote":
-                    self._line("promoted", f"version {action.get('version')} is the champion", "green")
-        if first and not records:
-            self._line("quiet", said or "no trigger fired")
-
-    def training(self, attempt: str) -> None:
-        self._line("attempt", attempt)
-        self._last = ""
-
-    def step_ended(self, step: str, status: str, seconds: float) -> None:
-        self._last = step
-        self._line("step", f"{step:18}{seconds:7.1f} s" + ("" if status == "ok" else f"  {status}"))
-
-    def waiting(self, seconds: float) -> None:
-        if self._live:
-            self._out.write(f"\r\x1b[K  {'':10} {_after(self._last)} … {seconds:.0f} s")
-            self._out.flush()
-            self._transient = True
-
-    def trained(self, record: Record | None, seconds: float) -> None:
-        from ctc.run.records import Cycle
-
-        if record is None:
-            self._line("lost", f"it left no record after {seconds:.1f} s", "red")
-            return
-        cycle = Cycle(str(record["instant"]), None, record)
-        self._tell_data(cycle)
-        self._tell_verdict(cycle)
-        self._line(cycle.outcome, cycle.reason, _COLORS.get(cycle.outcome))
-
-    def _tell_data(self, cycle: Cycle) -> None:
-        from ctc.run.text import check_answer, check_passed
-
-        if cycle.rows:
-            self._line("rows", ", ".join(f"{name} {count:,}" for name, count in cycle.rows.items()))
-        if cycle.checks:
-            passed = sum(check_passed(check) for check in cycle.checks)
-            self._line("checks", f"{passed} of {len(cycle.checks)} pass")
-        for check in cycle.checks:
-            if not check_passed(check):
-                self._line("", f"{check.get('name')}: {check_answer(check)}: {check.get('reason', '')}", "yellow")
-
-    def _tell_verdict(self, cycle: Cycle) -> None:
-        from ctc.run.text import estimate
-
-        metric = self._focus.metric
-        contender, champion = cycle.estimate(metric, "contender"), cycle.estimate(metric, "champion")
-        if contender is not None:
-            against = "no champion" if champion is None else f"champion {estimate(champion)}"
-            self._line(metric, f"contender {estimate(contender)}, {against}")
-        for gate in cycle.gates:
-            color = {"pass": "green", "fail": "red"}.get(str(gate.get("answer")))
-            self._line("gate", f"{gate.get('name')} {gate.get('answer')}: {gate.get('reason', '')}", color)
-
-    def _line(self, label: str, text: str, color: str | None = None) -> None:
-        self._say(f"  {click.style(f'{label:10}', fg=color, dim=color is None)} {text}")
-
-    def _say(self, text: str) -> None:
-        self._clear()
-        self._out.write((text if self._color else click.unstyle(text)) + "\n")
-        self._out.flush()
-
-    def _clear(self) -> None:
-        if self._transient:
-            self._out.write("\r\x1b[K")
-            self._transient = False
-
-
-def _after(step: str) -> str:
-    """The step that is under way, told from the one that ended last."""
-    from ctc.steps.results import STEPS
-
-    if not step:
-        return STEPS[0]
-    place = STEPS.index(step) + 1 if step in STEPS else len(STEPS)
-    return STEPS[place] if place < len(STEPS) else "record"

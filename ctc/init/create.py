@@ -13,7 +13,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 
 from ctc.diagnostics import CtcError, Severity
-from ctc.init.emit import emit
+from ctc.language.emit import emit
 from ctc.init.guess import guess
 from ctc.init.parts import Data, Guess, Wishes
 from ctc.init.project import Project, read_project, slug

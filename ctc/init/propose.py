@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ctc.init.emit import Line, Noted
+from ctc.language.emit import Line, Noted
 from ctc.init.parts import Data, Guess, Joined
 from ctc.init.project import Project, code_bytes, column_name
 from ctc.init.scripts import Command, predict_command, train_command

@@ -29,7 +29,7 @@ def in_base_units(value: Any, part: Part, schema: Part) -> Any:
 
 
 def not_run(value: Any, part: Part, schema: Part, path: Path = ()) -> Iterator[Path]:
-    """Where the tree asks for what `x-not-run` marks: a whole subtree (true), or some of its values or keys (a list)."""
+    """Where the tree asks for what `x-not-run` marks: a whole subtree (true), or some values or keys (a list)."""
     mark = part.get("x-not-run", resolved(part, schema).get("x-not-run"))
     if mark is True:
         yield path

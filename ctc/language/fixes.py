@@ -18,6 +18,8 @@ UNUSED = ("CT224",)
 
 _PATCHING = {"environments", "targets", "matrix"}
 """Sections whose values take the place of others."""
+_SURE = 0.8
+"""Of difflib's likeness: one letter wrong in a word of five, but not another word."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _LOOKS_OTHERWISE = re.compile(r"(?i)y|n|yes|no|on|off|true|false|null|\.inf|\.nan")
 
@@ -50,17 +52,36 @@ def remove(lines: Lines, key: Span) -> Edit | None:
 
 
 def attach(diagnostics: Iterable[Diagnostic], document: Document) -> tuple[Diagnostic, ...]:
-    """The findings, with what only the file as it is written can tell: what a patch replaces, and how to take out an
-    entry that nothing uses. None is added or taken away.
+    """The findings, with what only the file as it is written can tell: what a patch replaces, how to take out an
+    entry that nothing uses, and whether "did you mean" is sure enough for a fix. None is added or taken away.
     """
     found = tuple(diagnostics)
     if not found or not isinstance(document.data, dict):
         return found
+    lines = Lines(document.text)
+    found = tuple(item if _is_sure(item, lines) else replace(item, fix=None) for item in found)
     if not any(item.code in UNUSED for item in found) and not _PATCHING & document.data.keys():
         return found
     paths = {".".join(map(str, path)): path for path in document.spans if path}
-    lines = Lines(document.text)
     return tuple(_completed(item, paths.get(item.path), document, lines) for item in found)
+
+
+def _is_sure(item: Diagnostic, lines: Lines) -> bool:
+    """Whether a misspelt word can be mended unseen: it is nearly the other one, and neither a number nor a version nor
+    a reference to a variable, whose value is what is wrong.
+    """
+    if item.fix is None or not item.fix.text or item.code.startswith("CT0"):
+        return True
+    from difflib import SequenceMatcher
+
+    old, new = lines.cut(item.fix.span).strip("\"'"), item.fix.text.strip("\"'")
+    if "${" in old or _digits(old) != _digits(new):
+        return False
+    return SequenceMatcher(None, old, new).ratio() >= _SURE
+
+
+def _digits(text: str) -> str:
+    return "".join(character for character in text if character.isdigit())
 
 
 def _completed(item: Diagnostic, path: Path | None, document: Document, lines: Lines) -> Diagnostic:

@@ -83,7 +83,7 @@ def meaning(document: Document) -> object:
 
 
 def short_duration(text: str) -> str:
-    """The short form of a duration: `PT6H` is 6h, `2160h` 90d, `90m` and `1h30m` are themselves.
+    """The short form of a duration: `PT6H` is 6h, `2160h` 90d; `24h`, `90m` and `1h30m` are themselves.
 
     Raises ValueError for what is no duration.
     """
@@ -95,7 +95,8 @@ def short_duration(text: str) -> str:
         parts = ((seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s"))
         return "".join(f"{count}{unit}" for count, unit in parts if count)
     count, unit = int(single[1]), single[2].lower()
-    while unit in _UNITS and count % _UNITS[unit][1] == 0:
+    # One of the next unit is said in this one as often: 60s, 24h.
+    while unit in _UNITS and count % _UNITS[unit][1] == 0 and count > _UNITS[unit][1]:
         unit, size = _UNITS[unit]
         count //= size
     return f"{count}{unit}"

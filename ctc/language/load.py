@@ -67,7 +67,7 @@ def load_each(
     )
     specs = {one.spec.environment: one.spec for one in reversed(loaded) if one.spec is not None}
     found.update(dict.fromkeys(_placed(run_on_environments(specs), document.spans)))
-    return loaded, _finished(found, document)
+    return loaded, _finished(found, document, everywhere=environment is None)
 
 
 def place(item: Diagnostic, loaded: Loaded) -> Diagnostic:
@@ -117,14 +117,14 @@ def _placed(found: Iterable[Found], spans: Spans) -> Iterator[Diagnostic]:
         yield replace(item, span=span, label=label)
 
 
-def _finished(found: Iterable[Diagnostic], document: Document) -> tuple[Diagnostic, ...]:
-    """The findings in the order of the file, less those that a comment silences."""
+def _finished(found: Iterable[Diagnostic], document: Document, *, everywhere: bool = False) -> tuple[Diagnostic, ...]:
+    """The findings in the order of the file, less those that a comment silences. `everywhere`: in all environments."""
 
     def order(item: Diagnostic) -> tuple[int, int, str, str]:
         line, column = (item.span.line, item.span.column) if item.span is not None else (0, 0)
         return line, column, item.code, item.message
 
-    return tuple(sorted(apply(attach(found, document), document), key=order))
+    return tuple(sorted(apply(attach(found, document), document, everywhere=everywhere), key=order))
 
 
 def _has_errors(diagnostics: Iterable[Diagnostic]) -> bool:

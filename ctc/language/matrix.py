@@ -114,7 +114,9 @@ class _Reader:
                     empty = False
                     yield dict(zip(header, map(str.strip, cells), strict=True)), line, path
                 elif cells:
-                    message = f"line {reader.line_num} of `{given}` has {len(cells)} cells; the header has {len(header)}"
+                    message = (
+                        f"line {reader.line_num} of `{given}` has {len(cells)} cells; the header has {len(header)}"
+                    )
                     self.report("CT225", message, path)
             if empty:
                 self.report("CT225", f"`{given}` has no rows", path)
@@ -144,7 +146,14 @@ class _Reader:
                 self.report("CT225", f"`{owner}` and `{dimension}` both have a column `{column}`", path)
 
     def report(
-        self, code: str, message: str, path: Path, help: str = "", *, span: Span | None = None, other: Span | None = None
+        self,
+        code: str,
+        message: str,
+        path: Path,
+        help: str = "",
+        *,
+        span: Span | None = None,
+        other: Span | None = None,
     ) -> None:
         label = None if other is None or other == span else Label(other, "the first one")
         place = span if span is not None else at(self.spans, path)

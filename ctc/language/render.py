@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ctc.diagnostics import Diagnostic, Label, Severity
+from ctc.diagnostics import Diagnostic, Edit, Label, Severity
 from ctc.language.based import inner, resolved
+from ctc.language.fixes import rename
 from ctc.language.matrix import CODES as MATRIX_CODES
 from ctc.language.matrix import Row, read_matrix
 from ctc.language.shape import schema
@@ -41,15 +42,16 @@ FIRST_ROW = "*"
 class Rendered:
     """The tree as it holds in one environment. `environments` stays in it, so that its shape is checked too.
 
-    `origins` says of each filled place which reference gave its text: `var.lake`, `matrix.market`. Where a value comes
-    from a patch, its place is there.
+    `filled` says of each place which references gave its text: `var.lake`, `matrix.market`. `patched` says where a
+    subtree stood before it came to its place: below `environments` or a target's `variables`.
     """
 
     data: dict[str, Any]
     spans: Spans
     environment: str
     row: str
-    origins: dict[Path, tuple[str, ...]]
+    filled: dict[Path, tuple[str, ...]]
+    patched: dict[Path, Path]
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -81,7 +83,8 @@ def render(document: Document, environment: str | None, target: str | None, row:
         renderer.spans,
         chosen or DEFAULT,
         renderer.row.key,
-        renderer.origins,
+        renderer.filled,
+        renderer.patched,
         tuple(renderer.diagnostics),
     )
 
@@ -92,8 +95,9 @@ class _Renderer:
     data: dict[str, Any] = field(init=False)
     spans: Spans = field(init=False)
     diagnostics: list[Diagnostic] = field(default_factory=list)
-    row: Row = Row("", {})
-    origins: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    row: Row = field(default_factory=lambda: Row("", {}))
+    filled: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    patched: dict[Path, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.data = _copy(self.document.data)
@@ -189,10 +193,11 @@ class _Renderer:
         *,
         key: bool = False,
         label: Label | None = None,
+        fix: Edit | None = None,
     ) -> None:
         span = at(self.spans, path, key=key)
         dotted = ".".join(map(str, path))
-        self.diagnostics.append(Diagnostic(code, severity, message, dotted, span, label, help))
+        self.diagnostics.append(Diagnostic(code, severity, message, dotted, span, label, help, fix))
 
     def _merge(
         self, base: dict[str, Any], path: Path, patch: Mapping[str, Any], origin: Path, part: Mapping[str, Any]
@@ -225,7 +230,10 @@ class _Renderer:
         )
         span = at(self.spans, path, key=True) if path else None
         label = None if span is None else Label(span, f"has no `{key}`")
-        self.report("CT221", f"this patch hits nothing: {where} has no `{key}`", source, advice, key=True, label=label)
+        message = f"this patch hits nothing: {where} has no `{key}`"
+        place = self.spans.get(source)
+        fix = rename(place.key, close[0]) if close and place is not None and place.key is not None else None
+        self.report("CT221", message, source, advice, key=True, label=label, fix=fix)
 
     def _move(self, source: Path, here: Path) -> None:
         """The places of a subtree that now stands somewhere else; the old ones below `here` go."""
@@ -233,6 +241,7 @@ class _Renderer:
         moved = {(*here, *path[length:]): place for path, place in self.spans.items() if path[:length] == source}
         self._forget(here)
         self.spans.update(moved)
+        self.patched[here] = source
 
     def _forget(self, here: Path) -> None:
         for path in [path for path in self.spans if path[: len(here)] == here]:
@@ -250,7 +259,7 @@ class _Renderer:
         references = {word: item for word, item in found.items() if item is not None}
         used.update(name for scope, name in references.values() if scope == "var")
         if references:
-            self.origins[path] = tuple(references)
+            self.filled[path] = tuple(references)
         whole = _REFERENCE.fullmatch(value)
         if whole is not None and whole[1] in references:
             scope, name = references[whole[1]]
@@ -265,9 +274,7 @@ class _Renderer:
 
         return _REFERENCE.sub(filled, value)
 
-    def _reference(
-        self, word: str, path: Path, scopes: Mapping[str, Mapping[str, Any]]
-    ) -> tuple[str, str] | None:
+    def _reference(self, word: str, path: Path, scopes: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | None:
         """Scope and name of a reference; None after an error, and for what is no reference, such as ${HOME}."""
         scope, dot, name = word.partition(".")
         if scope in scopes and dot:

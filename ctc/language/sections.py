@@ -131,7 +131,7 @@ def _split(layout: Layout, keys: list[_Key]) -> tuple[tuple[str, ...], list[_Sec
 def _first_start(layout: Layout, key: int) -> int:
     """Where the comments of the first section start: below the last blank line, and below what editors read."""
     start = key
-    while start and layout.is_comment(start - 1) and not _MODELINE.match(layout.lines[start - 1]):
+    while start and layout.comments.get(start - 1) == 0 and not _MODELINE.match(layout.lines[start - 1]):
         start -= 1
     return start
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from ctc.diagnostics import Diagnostic, Edit, Severity, Span
@@ -56,9 +57,9 @@ def check_shape(data: Any, spans: Spans) -> tuple[Diagnostic, ...]:
 @cache
 def schema() -> dict[str, Any]:
     """The schema of the language, as JSON."""
-    from importlib.resources import files
-
-    loaded: dict[str, Any] = json.loads((files("ctc.schemas") / "ct.v1.schema.json").read_text(encoding="utf-8"))
+    # Beside the package, as it is installed: importlib.resources would cost more than the reading.
+    path = FilePath(__file__).parent.parent / "schemas" / "ct.v1.schema.json"
+    loaded: dict[str, Any] = json.loads(path.read_bytes())
     return loaded
 
 

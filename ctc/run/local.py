@@ -11,9 +11,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -26,8 +23,11 @@ from ctc.compiler.write import MANIFEST, differences, write
 from ctc.diagnostics import CtcError
 from ctc.language.spec import Spec
 from ctc.policy.windows import format_instant
-from ctc.run.machine import machine, store_code, user_python
+from ctc.run.machine import machine, store_code
+from ctc.run.preflight import Where, forward, missing_module, ready
+from ctc.run.processes import end_children
 from ctc.run.records import Record, mapping, read_document, read_records, state_folder
+from ctc.run.warm import Warm
 from ctc.run.watch import Watch, logged, tail
 from ctc.steps.local import FileObjectStore
 
@@ -131,6 +131,7 @@ class _Session:
     code: str
     progress: Progress
     echo: bool
+    warm: Warm
     known: set[str] = field(default_factory=set)
     records: list[Record] = field(default_factory=list)
 
@@ -170,19 +171,23 @@ def rehearse(
     manual: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     echo: bool = False,
+    where: Where | None = None,
 ) -> Ran:
     """Runs every instant, earliest first; one given twice runs once.
 
     `files` is the compiled bundle; without it the bundle in the state folder runs as it stands. `manual` is a person's
     request (`who`, `why`) at the first instant. `echo` lets the steps' output through to stderr, beside the logs.
+    `where` finds the places in the spec of what is not ready.
 
-    Raises CtcError if the run cannot start: another run holds the state, no interpreter, a folder that takes no writes.
-    A step that fails is no exception, but `Ran.failure`.
+    Raises CtcError if the run cannot start: another run holds the state, something is missing on this machine, a folder
+    that takes no writes. A step that fails is no exception, but `Ran.failure`.
     """
-    interpreter = user_python(python, deployment.folder)
-    with _writable(deployment.state), _locked(deployment.state):
+    ordered = sorted(set(instants))
+    interpreter = ready(deployment.spec, deployment.folder, deployment.target, python, where)
+    with _writable(deployment.state), _locked(deployment.state), Warm(deployment.state) as warm:
         # A run that was killed may have left processes that have not noticed yet.
         end_children(deployment.state)
+        forward(deployment.state, ordered[0])
         _cancel_stale_launches(deployment.state)
         _place_bundle(deployment, files)
         session = _Session(
@@ -192,9 +197,9 @@ def rehearse(
             code=store_code(deployment.spec, deployment.folder, deployment.state),
             progress=progress or Silent(),
             echo=echo,
+            warm=warm,
         )
         session.known |= {str(record["id"]) for record in read_records(deployment.state).items}
-        ordered = sorted(set(instants))
         for index, instant in enumerate(ordered):
             failure = _cycle(session, instant, manual if index == 0 else None)
             if failure is not None:
@@ -257,7 +262,9 @@ def _train(session: _Session, key: str, launch: Record) -> Failure | None:
     session.progress.trained(record, watch.seconds)
     if execution.ok and (record is None or record.get("outcome") != "failed"):
         return None
-    return Failure(_explain(start, execution, watch.status, str((record or {}).get("error", ""))), start.log)
+    message = _explain(start, execution, watch.status, str((record or {}).get("error", "")))
+    advice = missing_module(_errors(watch.status), session.python)
+    return Failure(f"{message}\n{advice}" if advice else message, start.log)
 
 
 def _attempt(key: str, launch: Record) -> str:
@@ -278,6 +285,9 @@ def _execute(session: _Session, start: _Start) -> Execution:
         status=session.state / "attempts" / start.attempt / "status" if start.attempt else scratch,
         scratch=scratch,
     )
+    session.warm.prepare("engine", here.environment)
+    if start.pipeline == "train":
+        session.warm.prepare("registry", here.environment)
     execute = targets.load_rehearsal(session.deployment.target)
     try:
         with logged(start.log, append=bool(start.attempt), echo=session.echo):
@@ -298,13 +308,18 @@ def _said(log: Path) -> str:
 def _explain(start: _Start, execution: Execution, status: Path, error: str = "") -> str:
     """The failed step in its own words: what the execution says, what the steps said of themselves, else the log."""
     said = [execution.error.strip(), error.strip()]
-    said += [str((read_document(file) or {}).get("error", "")).strip() for file in sorted(status.glob("*.json"))]
+    said += _errors(status)
     told: list[str] = []
     for text in filter(None, said):
         if not any(text in other for other in told):
             told = [other for other in told if other not in text] + [text]
     what = f"attempt {start.attempt}" if start.attempt else f"the wake at {start.parameters['instant']}"
     return f"{what} failed: " + ("\n".join(told) or "it gave no reason; its last lines:\n" + tail(start.log))
+
+
+def _errors(status: Path) -> list[str]:
+    """What the user's steps said of their failures."""
+    return [str((read_document(file) or {}).get("error", "")).strip() for file in sorted(status.glob("*.json"))]
 
 
 def _news(session: _Session) -> list[Record]:
@@ -379,45 +394,3 @@ def _locked(state: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
-
-
-def end_children(state: Path) -> None:
-    """Kills every process that was started for this state folder, children of children included (Linux).
-
-    They are known by the environment that only this run's machine gives. Elsewhere each step ends with its parent.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    mark = f"CTC_CODE_STORE={state / 'code'}".encode()
-    begin = time.monotonic()
-    while True:
-        killed, starting = _kill_marked(mark)
-        waited = time.monotonic() - begin
-        # What was killed may have started others just before; what is just being started shows no environment yet.
-        if not (killed and waited < 5) and not (starting and waited < 0.25):
-            return
-        time.sleep(0.005)
-
-
-def _kill_marked(mark: bytes) -> tuple[bool, bool]:
-    """Kills what carries the mark in its environment. Whether anything did, and whether anything shows none yet."""
-    killed = starting = False
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            environment = (folder / "environ").read_bytes()
-            if mark in environment.split(b"\0"):
-                os.kill(int(folder.name), signal.SIGKILL)
-                killed = True
-            elif not environment:
-                # Kernel threads and ended processes have none either, nor a program: this raises for them.
-                (folder / "exe").readlink()
-                starting = starting or _age(folder) < 1
-    return killed, starting
-
-
-def _age(folder: Path) -> float:
-    """Seconds since a process was started; its field 22 in `stat` (proc(5)) counts ticks from the machine's start."""
-    started = int((folder / "stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-    return float(Path("/proc/uptime").read_text().split()[0]) - started

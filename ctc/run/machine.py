@@ -17,6 +17,8 @@ import ctc
 from ctc.compiler.target import Machine
 from ctc.diagnostics import CtcError
 from ctc.language.spec import Spec
+from ctc.run import warm_client
+from ctc.run.warm import FOLDER
 
 MAX_CODE_BYTES = 100 * 1000**2
 """A code folder above this holds data: every version keeps a copy of it."""
@@ -42,7 +44,9 @@ _NOT_CODE = {
 _DISPATCHER = """\
 #!/bin/sh
 if [ "$1" = -m ] && [ "$2" = ctc.step ]; then
-  PYTHONSAFEPATH=1 PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}} exec {ours} "$@"
+  export PYTHONSAFEPATH=1 PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}}
+  [ -d "$CTC_WARM" ] && exec {ours} -I -S {client} "$@"
+  exec {ours} "$@"
 fi
 exec {users} "$@"
 """
@@ -62,6 +66,7 @@ def machine(state: Path, *, root: str, working: Path, python: str, code: str, st
         "CTC_CODE_STORE": str(state / "code"),
         "CTC_CODE": code,
         "CTC_STATUS_DIR": str(status),
+        "CTC_WARM": str(state / FOLDER),
         "CTC_DIE_WITH_PARENT": "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -73,6 +78,7 @@ def _write_dispatchers(folder: Path, python: str) -> Path:
     text = _DISPATCHER.format(
         path=shlex.quote(str(Path(ctc.__file__).resolve().parent.parent)),
         ours=shlex.quote(sys.executable),
+        client=shlex.quote(warm_client.__file__),
         users=shlex.quote(python),
     )
     folder.mkdir(parents=True, exist_ok=True)

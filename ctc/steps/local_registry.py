@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -64,18 +65,12 @@ class MlflowRegistry:
         return None
 
     def _client(self) -> Any:
-        try:
-            from mlflow import MlflowClient
-        except ImportError as error:
-            raise StepFailed(
-                f"the local registry needs MLflow, and it cannot be loaded ({error}): "
-                "pip install 'ctc-compiler[runtime]'"
-            ) from error
+        client_of = load()
         self._database.parent.mkdir(parents=True, exist_ok=True)
         if not self._database.exists():
-            self._create(MlflowClient)
+            self._create(client_of)
         address = f"sqlite:///{self._database}"
-        return MlflowClient(tracking_uri=address, registry_uri=address)
+        return client_of(tracking_uri=address, registry_uri=address)
 
     def _create(self, client_of: Any) -> None:
         """Makes the tables in a file of another name first: killed in the middle it would have no version."""
@@ -89,6 +84,21 @@ class MlflowRegistry:
                 os.link(temporary, self._database)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def load() -> Any:
+    """MLflow's client, with all that it loads before its first use. StepFailed where MLflow is not installed."""
+    with _quiet():
+        try:
+            from mlflow import MlflowClient
+            from mlflow.store.model_registry import sqlalchemy_store as _registry  # noqa: F401
+            from mlflow.store.tracking import sqlalchemy_store as _tracking  # noqa: F401
+        except ImportError as error:
+            raise StepFailed(
+                f"the local registry needs MLflow, and it cannot be loaded ({error}): "
+                "pip install 'ctc-compiler[runtime]'"
+            ) from error
+    return MlflowClient
 
 
 @contextlib.contextmanager
@@ -112,9 +122,13 @@ def _log_run(
     run = runs[0] if runs else client.create_run(experiment, run_name=key, tags={**tags, KEY: key})
     run_id = str(run.info.run_id)
     if run.info.status != "FINISHED":
-        for metric, number in sorted(metrics.items()):
-            client.log_metric(run_id, metric, number)
-        for name, value in sorted(tags.items()):
-            client.log_param(run_id, name, value)
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        client.log_batch(
+            run_id,
+            metrics=[Metric(name, number, now, 0) for name, number in sorted(metrics.items())],
+            params=[Param(name, value) for name, value in sorted(tags.items())],
+        )
         client.set_terminated(run_id)
     return run_id

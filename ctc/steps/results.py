@@ -18,6 +18,10 @@ STEPS = ("snapshot", "validate", "train", "predict-contender", "predict-champion
 """Every step that a record tells of, in order; the user's leave no result."""
 
 
+BETWEEN = "; "
+"""Parts the sentences of a wake's reason."""
+
+
 def result_document(step: str, result: Result) -> dict[str, Any]:
     """`result.json`: see `schemas/step.v1.schema.json`."""
     return {

@@ -144,7 +144,7 @@ def _require_rows(connection: Any, joined: Any, label: _Label, data: Mapping[str
     wanted = "a binary task needs 0 and 1, or false and true" if binary else "a regression needs finite numbers"
     if not (kind.is_numeric() or (binary and kind.is_boolean())):
         raise StepFailed(f"the label `{label.column}` is {kind}; {wanted}")
-    wrong = ibis.literal(False)
+    wrong = column.isnull() & ibis.literal(False)
     if binary and not kind.is_boolean():
         wrong = column.notin([0, 1])
     elif kind.is_floating():

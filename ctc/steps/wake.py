@@ -196,8 +196,8 @@ def _count(task: Task, asked: tuple[RowsQuestion, ...], now: datetime) -> dict[s
 
 
 def _summary(outcome: Outcome, done: _Applied) -> str:
-    said = [f"{answer.name} {answer.answer.replace('_', ' ')}" for answer in outcome.answers]
+    said = [f"{answer.name} {answer.answer.replace('_', ' ')}: {answer.reason}" for answer in outcome.answers]
     if outcome.suppressed is not None:
         said.append(f"suppressed by {outcome.suppressed.by}: {outcome.suppressed.reason}")
     said += [f"launched {key}" for key in done.launched]
-    return ", ".join(said) or "nothing to do"
+    return results.BETWEEN.join(said) or "nothing to do"

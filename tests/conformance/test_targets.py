@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ctc import targets
 from ctc.compiler.build import build
@@ -16,7 +18,7 @@ from ctc.compiler.ir import System
 from ctc.compiler.lower import lower
 from ctc.compiler.target import Capability, Support
 from ctc.compiler.write import files
-from ctc.language.load import load_spec
+from ctc.language.load import FIRST_ROW, load_spec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
@@ -24,9 +26,11 @@ SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 
 def system_of(spec: Path, target: str) -> System | None:
     environment = "prod" if "environments:" in spec.read_text() else None
-    loaded = load_spec(spec, environment, target)
+    if f"{target}:" not in spec.read_text():
+        return None
+    loaded = load_spec(spec, environment, target, FIRST_ROW)
     assert loaded.spec is not None, loaded.diagnostics
-    return lower(loaded.spec, target) if target in loaded.spec.targets else None
+    return lower(loaded.spec, target)
 
 
 @pytest.mark.parametrize("target", targets.NAMES)
@@ -39,6 +43,8 @@ def test_every_used_feature_has_a_capability_and_a_row_in_the_fidelity_table(spe
     content = {artifact.path: artifact.content for artifact in bundle.artifacts}
     rows = {row["feature"]: row for row in json.loads(content["fidelity.json"])["features"]}
 
+    not_yet = rows.pop("language", {"used_by": []})
+    assert not_yet["used_by"] == list(system.gaps)
     assert set(rows) == {feature for feature, _ in system.features}
     for row in rows.values():
         assert row["support"] == "native" or row["reason"]
@@ -93,20 +99,44 @@ def test_the_manifest_satisfies_its_schema(target: str) -> None:
     jsonschema.validate(manifest, json.loads((ROOT / "schemas" / "manifest.v1.schema.json").read_text()))
 
 
+NASTY = [
+    """$(touch pwned) `id` '; rm -rf / # "x" \\n""",
+    "$HOME",
+    "%(x)s",
+    "a\nb",
+    "{{$.inputs}}",
+    "{{inputs.x}}",
+    "{% x %}",
+]
+
+
 @pytest.mark.parametrize("target", targets.NAMES)
-def test_text_of_the_spec_never_becomes_shell_or_template_code(target: str, tmp_path: Path) -> None:
-    """Words full of quotes, dollars and braces arrive in the artifact as they are, as data."""
-    nasty = """$(touch pwned) `id` '; rm -rf / #" {{$.inputs}} ${HOME} \\n"""
+@pytest.mark.parametrize("word", NASTY)
+def test_text_of_the_spec_never_becomes_shell_or_template_code(target: str, word: str, tmp_path: Path) -> None:
+    """A word full of quotes, dollars and braces arrives as one word of the command, or is refused with its place."""
     text = (ROOT / "specs" / "minimal.yaml").read_text()
     spec = tmp_path / "spec.yaml"
-    assert "argv: [" in text
-    spec.write_text(text.replace("argv: [", f"argv: [{json.dumps(nasty)}, ", 1))
+    spec.write_text(text.replace("argv: [python, ", f"argv: [python, {json.dumps(word)}, ", 1))
     loaded = load_spec(spec, None, target)
     if loaded.spec is None:
-        assert loaded.diagnostics
+        assert {item.code for item in loaded.diagnostics} == {"CT261"}
         return
     built = build(loaded.spec, targets.load(target))
     if built.bundle is None:
-        assert built.diagnostics
+        assert "{{$" in word or "\n" in word, "what the engine cannot pass on"
+        assert {item.path for item in built.diagnostics} == {"training.argv"}
         return
-    assert all(b"sh -c" not in item.content.replace(b'"', b"") for item in built.bundle.artifacts)
+    [train] = [item for item in built.bundle.artifacts if item.path in ("pipelines/train.yaml", "pipelines/train.json")]
+    lists = list(word_lists(yaml.safe_load(train.content)))
+
+    assert any(words[index : index + 2] == ["python", word] for words in lists for index in range(len(words)))
+
+
+def word_lists(value: object) -> Iterator[list[object]]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from word_lists(item)
+    elif isinstance(value, list):
+        yield value
+        for item in value:
+            yield from word_lists(item)

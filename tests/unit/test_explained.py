@@ -1,7 +1,13 @@
-"""Every code has its page, and what the page calls wrong and right is so."""
+"""Every code has its page, and what the page calls wrong and right is so.
+
+An example is a patch of `specs/minimal.yaml`, unless its code is in `A_FILE` or `SECTIONS`. Its first line may say how
+it is loaded (`# ctc VERB ctc.yaml --env E --target T --row R`) or in which encoding it is saved (`# saved as: latin-1`).
+"""
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +15,22 @@ import pytest
 import yaml
 
 from ctc.diagnostics import Diagnostic
-from ctc.language import checks
-from ctc.language.load import load_each, load_spec
-from ctc.language.source import decode
+from ctc.language import checks, source
+from ctc.language.load import FIRST_ROW, load_each, load_spec
+from ctc.language.shape import check_shape
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BASE = ROOT / "specs" / "minimal.yaml"
 RULES = {rule.code: rule for rule in checks.CHECKS}
 
-IN_A_FILE = {code for code in RULES if code < "CT021"}
-"""Found before there is a tree: the example is a file of its own."""
+A_FILE = {code for code in source.CODES if code < "CT021"} | {"CT100"}
+"""Found before there is a spec: the example is a file of its own."""
 
-IN_ITS_TEXT = {"CT021", "CT022", "CT023", "CT024"}
-"""About comments, which no tree holds: the example's sections replace those of the base."""
+SECTIONS = {"CT021", "CT022", "CT023", "CT024", "CT302"}
+"""About comments, which no tree holds, or about what a section lacks: the example's sections replace the base's."""
+
+COMMAND = re.compile(r"# ctc \w+ ctc\.yaml (?P<options>.+)\n")
+ENCODING = re.compile(r"# saved as: (?P<name>\S+)\n")
 
 
 @pytest.mark.parametrize("code", sorted(RULES))
@@ -33,11 +42,19 @@ def test_the_wrong_example_is_wrong_and_the_right_one_right(code: str, tmp_path:
     assert code not in codes(code, page.right, tmp_path)
 
 
-@pytest.mark.parametrize("code", sorted(set(RULES) - IN_A_FILE))
+@pytest.mark.parametrize("code", sorted(set(RULES) - {"CT100"}))
 def test_the_right_example_has_no_other_error(code: str, tmp_path: Path) -> None:
     found = findings(code, RULES[code].explanation.right, tmp_path)
 
     assert [item for item in found if item.severity == "error"] == []
+
+
+@pytest.mark.parametrize("code", sorted(RULES))
+def test_a_page_is_short_and_fits_the_screen(code: str) -> None:
+    page = RULES[code].explanation
+
+    assert len(page.why.splitlines()) <= 14
+    assert max(map(len, f"{page.why}\n{page.wrong}\n{page.right}".splitlines())) <= 120
 
 
 def test_there_is_no_page_without_its_code() -> None:
@@ -51,21 +68,31 @@ def codes(code: str, example: str, folder: Path) -> set[str]:
 
 
 def findings(code: str, example: str, folder: Path) -> tuple[Diagnostic, ...]:
-    """What `ctc validate` finds in the example: in every environment, and for every target that it names."""
-    if code in IN_A_FILE:
-        return decode(example.encode(), "ctc.yaml").diagnostics
+    """What is found in the example: as its first line says, else in every environment and for every target it names."""
+    if code in A_FILE:
+        return of_a_file(example)
     file = folder / "ctc.yaml"
-    file.write_text(spliced(example) if code in IN_ITS_TEXT else patched(example))
+    file.write_text(spliced(example) if code in SECTIONS else patched(example))
     (folder / "markets.csv").write_text("market,currency\nno,NOK\nse,SEK\n")
+    command = COMMAND.match(example)
+    if command is not None:
+        words = shlex.split(command["options"])
+        options = dict(zip(words[::2], words[1::2], strict=True))
+        assert set(options) <= {"--env", "--target", "--row"}
+        row = options.get("--row", FIRST_ROW)
+        return load_spec(file, options.get("--env"), options.get("--target"), row).diagnostics
     loaded, found = load_each(file)
     named = {target for one in loaded if one.spec is not None for target in one.spec.targets}
-    for target in sorted(named):
-        found = (*found, *load_each(file, None, target)[1])
-    # What only a request can get wrong: an environment, a row or a target that it names, or does not.
-    return (*found, *load_spec(file).diagnostics, *load_spec(file, None, "sagemaker").diagnostics) if code in ASKED else found
+    return (*found, *(item for target in sorted(named) for item in load_each(file, None, target)[1]))
 
 
-ASKED = {"CT220", "CT228", "CT302"}
+def of_a_file(example: str) -> tuple[Diagnostic, ...]:
+    """The findings about the text and, if it can be read and is no map, about that."""
+    encoding = ENCODING.match(example)
+    document = source.decode(example.encode("utf-8" if encoding is None else encoding["name"]), "ctc.yaml")
+    if document.diagnostics or isinstance(document.data, dict):
+        return document.diagnostics
+    return check_shape(document.data, document.spans)
 
 
 def patched(example: str) -> str:

@@ -77,6 +77,44 @@ def test_a_quoted_number_where_a_number_belongs_is_refused() -> None:
     assert [item.code for item in result.refused] == ["CT011"]
 
 
+def test_a_misspelt_key_and_word_are_mended_in_the_spec_itself() -> None:
+    text = MINIMAL.replace("min_rows: 2000", "min_row: 2000").replace("mode: act", "mode: actt")
+    result = mend(parse(text), of_spec)
+
+    assert result.document.text == MINIMAL
+    assert [item.code for item in result.done] == ["CT104", "CT101"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("apiVersion: ctc/v1", "apiVersion: ctc/v9"), ("task: binary", "task: guessing"), ("mode: act", "mode: react")],
+)
+def test_another_word_or_number_is_left_to_a_person(right: str, wrong: str) -> None:
+    text = MINIMAL.replace(right, wrong)
+
+    assert {item.code for item in of_spec(parse(text))} == {"CT104"}
+    assert mend(parse(text), of_spec).done == ()
+
+
+def test_a_reference_is_not_overwritten_by_what_its_variable_should_hold() -> None:
+    text = MINIMAL.replace("mode: act", "variables: {how: actt}\nmode: ${var.how}")
+    result = mend(parse(text), of_spec)
+
+    assert [item.code for item in of_spec(parse(text))] == ["CT104"]
+    assert result.document.text == text
+
+
+def test_a_finding_in_a_patch_shows_what_is_patched() -> None:
+    patched = "environments:\n  dev:\n    mode: actt\n  prod: {}\n"
+    [item] = load_spec(parse(MINIMAL + patched), "dev").diagnostics
+
+    assert item.span is not None
+    assert item.label is not None
+    lines = Lines(MINIMAL + patched)
+    assert (lines[item.span.line], lines[item.label.span.line]) == ("    mode: actt", "mode: act")
+    assert item.label.text == "patches this"
+
+
 def renaming(document: Document) -> tuple[Diagnostic, ...]:
     """A finding that wants `b` to be `c`, wherever it stands."""
     places = ((path, place.key) for path, place in document.spans.items() if path and path[-1] == "b")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +16,10 @@ from ctc.diagnostics import CtcError
 from ctc.language import comments as yaml_comments
 from ctc.language import fmt
 from ctc.language.fmt import duration_paths, format_text, meaning, short_duration
+from ctc.language.load import load_spec
 from ctc.language.shape import schema
 from ctc.language.source import parse
+from ctc.language.spec import Spec
 from ctc.language.units import duration
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,7 +42,7 @@ triggers:
     weekly: &weekly
         schedule: {cron: "30 2 * * 1", # inside a flow map
                    timezone: UTC}
-        sustained: PT24H               # aligned
+        sustained: PT48H               # aligned
     # indented less
     again:
         <<: *weekly
@@ -162,14 +166,12 @@ def shuffled(lines: list[str], shuffle: Callable[[list[list[str]]], None]) -> li
 
 
 @given(mutated())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_text_loses_its_meaning_or_a_comment(text: str) -> None:
     holds_the_laws(text)
 
 
-SCALARS = st.sampled_from(
-    ["a", "1", '"#"', "'it''s'", "[x, {y: z}]", "{a: [1], b: }", "PT6H", "~", "&n v", '"\\u00e9"']
-)
+SCALARS = st.sampled_from(["a", "1", '"#"', "'it''s'", "[x, {y: z}]", "{a: [1], b: }", "PT6H", "~", '"\\u00e9"'])
 COMMENTS = st.sampled_from(["", "", "", " # c", "     # far", "  #", "   "])
 
 
@@ -202,9 +204,40 @@ def blocks(draw: st.DrawFn, depth: int = 3) -> list[str]:
 
 
 @given(blocks(depth=4), st.sampled_from(["\n", ""]))
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_block_loses_its_meaning_or_a_comment(lines: list[str], end: str) -> None:
-    holds_the_laws("\n".join(lines) + end)
+    text = "\n".join(lines) + end
+    holds_the_laws(text)
+
+    # PyYAML itself reads the same; nothing here is a duration.
+    assert yaml.load(formatted(text), yaml.BaseLoader) == yaml.load(text, yaml.BaseLoader)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_spec_in_disorder_is_the_same_spec(path: Path, tmp_path: Path) -> None:
+    lines = shuffled(path.read_text(encoding="utf-8").splitlines(), list.reverse)
+    if not any(line.lstrip().startswith("- ") for line in lines):
+        lines = ["  " * ((len(line) - len(line.lstrip())) // 2) + line for line in lines]
+    text = "\n".join(lines) + "\n"
+    (tmp_path / "before.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "after.yaml").write_text(formatted(text), encoding="utf-8")
+    named = parse(text).data.get("environments")
+    environment = next(iter(named)) if named else None
+    before, after = (load_spec(tmp_path / name, environment) for name in ("before.yaml", "after.yaml"))
+
+    assert before.spec is not None or path.stem != "minimal"
+    assert whole(after.spec) == whole(before.spec)
+    assert sorted(item.code for item in after.diagnostics) == sorted(item.code for item in before.diagnostics)
+    assert list(parse(formatted(text)).data) == [name for name in schema()["properties"] if name in keys_of(text)]
+
+
+def whole(spec: Spec | None) -> Spec | None:
+    """The spec without the order in which it names what this version does not run."""
+    return None if spec is None else dataclasses.replace(spec, gaps=tuple(sorted(spec.gaps)))
+
+
+def keys_of(text: str) -> set[str]:
+    return set(yaml.load(text, yaml.BaseLoader))
 
 
 @given(st.integers(0, 4_000_000), st.sampled_from("wdhms"))
@@ -225,7 +258,8 @@ def test_a_short_duration_is_as_long_and_stays(count: int, unit: str) -> None:
     ("written", "short"),
     [
         ("PT6H", "6h"), ("2160h", "90d"), ("P1DT12H", "1d12h"), ("90m", "90m"), ("120m", "2h"), ("1h30m", "1h30m"),
-        ("P8W", "8w"), ("14d", "14d"), ("0h", "0d"), ("P0D", "0d"), ("86400s", "1d"), ("12w6d", "90d"), ("06h", "6h"),
+        ("P8W", "8w"), ("14d", "14d"), ("0h", "0d"), ("P0D", "0d"), ("86400s", "24h"), ("PT48H", "2d"), ("60m", "60m"),
+        ("12w6d", "90d"), ("06h", "6h"),
     ],
 )  # fmt: skip
 def test_durations_are_short(written: str, short: str) -> None:
@@ -298,6 +332,10 @@ def test_a_section_moves_with_its_comments() -> None:
         "# still of the triggers\n"
         "# the end\n"
     )
+
+
+def test_an_indented_comment_above_the_first_section_stays() -> None:
+    assert formatted("  # head\ntask: y\nname: x\n") == "  # head\nname: x\ntask: y\n"
 
 
 def test_sections_come_in_the_order_of_the_schema() -> None:

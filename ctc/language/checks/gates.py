@@ -1,4 +1,4 @@
-"""Metrics, slices and gates."""
+"""What a metric can be, and the gates that promotion puts before a model."""
 
 from __future__ import annotations
 
@@ -48,6 +48,17 @@ HIGHEST = {
 }
 """The values that each kind of metric can take."""
 
+RELATIVE = ("not_worse", "min_gain", "forgetting")
+"""The kinds of gate that compare with the champion."""
+
+_SMALLEST_MODEL = 1000
+"""Bytes: an empty archive with its headers is not much smaller."""
+
+_NOT_FIXED = {
+    "rows": "is what models learn from, and its rows change",
+    "predictions": "holds what was served, which every champion changes",
+}
+
 
 def _metric(spec: Spec, gate: Gate) -> Metric | None:
     """The gate's metric; None where CT241 speaks."""
@@ -86,13 +97,20 @@ def margins_are_not_negative(spec: Spec) -> Iterator[Finding]:
             yield Finding(f"{path}.value", "a gain below 0 allows a loss", advice)
 
 
-@check("CT243", "a range gate whose `min` is above its `max`")
-def gate_ranges_are_not_empty(spec: Spec) -> Iterator[Finding]:
+@check("CT243", "a gate whose bounds are the wrong way round")
+def gate_bounds_are_in_order(spec: Spec) -> Iterator[Finding]:
     for gate in spec.promotion.gates:
+        path = f"promotion.gates.{gate.name}.{gate.kind}"
         if gate.min is not None and gate.max is not None and gate.min > gate.max:
-            path = f"promotion.gates.{gate.name}.range"
             message = f"no model passes: min {gate.min:g} is above max {gate.max:g}"
             yield Finding(f"{path}.min", message, related=(f"{path}.max", "max"))
+        if gate.p50 is not None and gate.p99 is not None and gate.p50 > gate.p99:
+            yield Finding(
+                f"{path}.p50",
+                f"half of the answers may take {gate.p50:g} s, but 99 of 100 no more than {gate.p99:g} s",
+                "`p50` is the lower of the two",
+                (f"{path}.p99", "99 of 100"),
+            )
 
 
 @check("CT244", "a gate that no model can pass, or that every model passes")
@@ -101,21 +119,47 @@ def gates_can_go_both_ways(spec: Spec) -> Iterator[Finding]:
         metric = _metric(spec, gate)
         if metric is None or (gate.min is not None and gate.max is not None and gate.min > gate.max):
             continue
-        lowest, highest = LOWEST[metric.kind], HIGHEST[metric.kind]
         path = f"promotion.gates.{gate.name}.{gate.kind}"
+        if gate.kind == "parity":
+            yield from _parity_can_go_both_ways(gate, path)
+            continue
+        if gate.relative:
+            yield from _relative_margin_can_be_missed(gate, metric, path)
+            continue
+        lowest, highest = _values(metric)
         values = f"{metric.kind} {_span(lowest, highest)}"
         width = highest - lowest
         if gate.min is not None and gate.min > highest:
             yield Finding(f"{path}.min", f"no model passes: {values}", _percent_help(gate.min))
         elif gate.max is not None and gate.max < lowest:
-            yield Finding(f"{path}.max", f"no model passes: {values}")
+            yield Finding(f"{path}.max", f"no model passes: {values}", "is a sign or a metric mixed up?")
         elif gate.kind == "range" and _holds_all(gate, lowest, highest):
             place = "min" if gate.min is not None else "max"
             yield Finding(f"{path}.{place}", f"every model passes: {values}", "write a bound that can be missed")
-        elif gate.margin is not None and not gate.relative and gate.margin >= width:
-            yield Finding(f"{path}.margin", f"every model passes: {values}", _percent_help(gate.margin))
+        elif gate.margin is not None and gate.margin >= width:
+            advice = _percent_help(gate.margin) or "write how much worse it may be, such as 0.01"
+            yield Finding(f"{path}.margin", f"every model passes: {values}", advice)
         elif gate.value is not None and gate.value >= width:
             yield Finding(f"{path}.value", f"no model passes: {values}", _percent_help(gate.value))
+
+
+def _parity_can_go_both_ways(gate: Gate, path: str) -> Iterator[Finding]:
+    if gate.min_ratio == 0:
+        yield Finding(f"{path}.min_ratio", "every model passes: a ratio is never below 0", "80% is a usual bound")
+    elif gate.min_ratio == 1:
+        message = "no model passes: two slices are never exactly alike"
+        yield Finding(f"{path}.min_ratio", message, "80% is a usual bound")
+
+
+def _relative_margin_can_be_missed(gate: Gate, metric: Metric, path: str) -> Iterator[Finding]:
+    # A loss may grow without end; what cannot fall below 0 is gone after 100 %.
+    if gate.margin is not None and gate.margin >= 1 and metric.better == "higher" and LOWEST[metric.kind] == 0:
+        message = f"every model passes: {metric.kind} cannot lose more than all of the champion's value"
+        yield Finding(f"{path}.margin.relative", message, "write a share such as 5%")
+
+
+def _values(metric: Metric) -> tuple[float, float]:
+    return LOWEST[metric.kind], HIGHEST[metric.kind]
 
 
 def _span(lowest: float, highest: float) -> str:
@@ -143,39 +187,164 @@ def confidences_are_sensible(spec: Spec) -> Iterator[Finding]:
             )
 
 
-@check("CT246", "a metric of another task")
-def metrics_fit_the_task(spec: Spec) -> Iterator[Finding]:
-    for metric in spec.evaluation.metrics:
-        if spec.task not in TASKS[metric.kind]:
-            kinds = ", ".join(kind for kind, tasks in TASKS.items() if spec.task in tasks)
-            yield Finding(
-                f"evaluation.metrics.{metric.name}.{metric.kind}",
-                f"`{metric.kind}` does not measure a {spec.task} task",
-                f"for {spec.task} there are: {kinds}",
-                ("task", "the task"),
-            )
-
-
-@check("CT247", "a slice by a column that evaluation does not see, or by the label")
-def slices_have_their_column(spec: Spec) -> Iterator[Finding]:
-    for part in spec.evaluation.slices:
-        path = f"evaluation.slices.{part.name}.column"
-        if part.column in spec.columns.drop:
-            related = (f"columns.drop.{spec.columns.drop.index(part.column)}", "dropped here")
-            yield Finding(path, f"`{part.column}` is dropped", "list it under `columns.audit` instead", related)
-        elif spec.label is not None and part.column == spec.label.column:
-            yield Finding(path, "a slice by the label measures nothing", "slice by a column that is known beforehand")
-
-
 @check("CT248", "a promotion that never looks at the champion", Severity.WARNING)
 def the_champion_is_compared(spec: Spec) -> Iterator[Finding]:
-    if spec.promotion.gates and all(gate.kind == "range" for gate in spec.promotion.gates):
-        message = "no gate compares with the champion: any model in range replaces a better one"
+    gates = spec.promotion.gates
+    # `prefer: champion` compares by itself; without any better and worse there is nothing to compare.
+    comparable = any(metric.better != "neither" for metric in spec.evaluation.metrics)
+    if not gates or not comparable or spec.promotion.prefer == "champion":
+        return
+    if not any(gate.kind in RELATIVE for gate in gates):
+        message = "no gate compares with the champion: any model that passes replaces a better one"
         yield Finding("promotion.gates", message, "add `not_worse: {not_worse: {metric: ..., margin: ...}}`")
 
 
-@check("CT249", "a count of positives where there are none")
-def positives_need_classes(spec: Spec) -> Iterator[Finding]:
-    if spec.task == "regression" and spec.retraining.holdout.min_positives:
-        message = "a regression has no positive labels"
-        yield Finding("retraining.holdout.min_positives", message, "remove it", ("task", "the task"))
+@check("CT257", "a comparison by a metric that has no better and worse")
+def compared_metrics_have_a_direction(spec: Spec) -> Iterator[Finding]:
+    # Parity is the ratio of the lowest slice to the highest: it needs no direction.
+    for gate in spec.promotion.gates:
+        metric = _metric(spec, gate)
+        if gate.kind in RELATIVE and metric is not None and metric.better == "neither":
+            yield Finding(
+                f"promotion.gates.{gate.name}.{gate.kind}.metric",
+                f"nothing says which way `{metric.name}` improves, so no model is worse or better by it",
+                f"add `better: higher` or `better: lower` beside `{metric.kind}`, or bound it with `range`",
+                (f"evaluation.metrics.{metric.name}", "the metric"),
+            )
+
+
+@check("CT258", "a range that stops models for being too good", Severity.WARNING)
+def bounds_face_the_worse_side(spec: Spec) -> Iterator[Finding]:
+    for gate in spec.promotion.gates:
+        metric = _metric(spec, gate)
+        if gate.kind != "range" or metric is None or metric.better == "neither":
+            continue
+        given, missing = ("max", "min") if metric.better == "higher" else ("min", "max")
+        bound = getattr(gate, given)
+        # A range that all or none pass is CT244's.
+        if bound is None or getattr(gate, missing) is not None or _holds_all(gate, *_values(metric)):
+            continue
+        if LOWEST[metric.kind] <= bound <= HIGHEST[metric.kind]:
+            yield Finding(
+                f"promotion.gates.{gate.name}.range.{given}",
+                f"{metric.better} is better for {metric.kind}, so `{given}: {bound:g}` stops only the good models",
+                f"write `{missing}: {bound:g}`, or also a `{missing}` if too good is to be stopped as suspicious",
+            )
+
+
+@check("CT259", "a gate by a slice that there is not")
+def gates_name_slices(spec: Spec) -> Iterator[Finding]:
+    names = [part.name for part in spec.evaluation.slices]
+    for gate in spec.promotion.gates:
+        if gate.by is None or gate.by in names:
+            continue
+        by_column = [part.name for part in spec.evaluation.slices if part.column == gate.by]
+        advice = f"`{gate.by}` is the column of the slice `{by_column[0]}`" if by_column else suggest(gate.by, names)
+        if not names:
+            advice = f"add `slices: {{{gate.by}: {{column: {gate.by}}}}}` to `evaluation`"
+        yield Finding(
+            f"promotion.gates.{gate.name}.{gate.kind}.by",
+            f"there is no slice `{gate.by}`",
+            advice,
+            ("evaluation.slices", "slices are defined here"),
+        )
+
+
+@check("CT421", "a gate that another one already implies", Severity.WARNING)
+def gates_add_something(spec: Spec) -> Iterator[Finding]:
+    gates = [
+        gate for gate in spec.promotion.gates if gate.kind in ("not_worse", "min_gain") and _is_passable(spec, gate)
+    ]
+    seen: set[str] = set()
+    for weak in gates:
+        for strong in gates:
+            if strong is weak or strong.name in seen or not _implies(strong, weak):
+                continue
+            seen.add(weak.name)
+            yield Finding(
+                f"promotion.gates.{weak.name}",
+                f"a model that passes `{strong.name}` always passes `{weak.name}`",
+                f"remove `{weak.name}`, or make it stricter",
+                (f"promotion.gates.{strong.name}", "the stricter gate"),
+            )
+            break
+
+
+def _is_passable(spec: Spec, gate: Gate) -> bool:
+    """Whether some models pass it and some do not; else CT241, CT242, CT244 or CT257 speaks."""
+    metric = _metric(spec, gate)
+    if metric is None or metric.better == "neither":
+        return False
+    lowest, highest = _values(metric)
+    return gate.relative or 0 <= (gate.margin or gate.value or 0.0) < highest - lowest
+
+
+def _implies(strong: Gate, weak: Gate) -> bool:
+    """Whether the bound of the one, on the same metric and the same rows, lies above that of the other."""
+    if (strong.metric, strong.by) != (weak.metric, weak.by) or strong.confidence < weak.confidence:
+        return False
+    if strong.kind == "min_gain":
+        line = strong.value or 0.0
+        return line >= (weak.value or 0.0) if weak.kind == "min_gain" else (weak.margin or 0.0) >= 0
+    return weak.kind == "not_worse" and strong.relative == weak.relative and (strong.margin or 0) <= (weak.margin or 0)
+
+
+@check("CT422", "a latency gate without the server that it measures")
+def latency_is_measured_somewhere(spec: Spec) -> Iterator[Finding]:
+    online = [entry.name for entry in spec.serving if entry.online is not None]
+    names = [entry.name for entry in spec.serving]
+    for gate in spec.promotion.gates:
+        if gate.kind != "latency":
+            continue
+        path = f"promotion.gates.{gate.name}.latency"
+        if gate.serving is not None and gate.serving not in names:
+            message = f"`serving` has no entry `{gate.serving}`"
+            yield Finding(f"{path}.serving", message, suggest(gate.serving, online))
+        elif gate.serving is not None and gate.serving not in online:
+            message = f"`{gate.serving}` is a batch job: it answers no requests whose time could be measured"
+            yield Finding(
+                f"{path}.serving", message, suggest(gate.serving, online), (f"serving.{gate.serving}", "here")
+            )
+        elif gate.serving is None and not online:
+            message = "latency is measured over HTTP against an online server, and this spec has none"
+            yield Finding(path, message, "add an `online` entry to `serving`, or remove the gate")
+        elif gate.serving is None and len(online) > 1:
+            message = f"there are {len(online)} online servers, and nothing says which one is measured"
+            yield Finding(path, message, f"add `serving:` with one of: {', '.join(online)}", ("serving", "the servers"))
+
+
+@check("CT423", "a limit on the model's size that says nothing", Severity.WARNING)
+def sizes_are_sizes(spec: Spec) -> Iterator[Finding]:
+    disk = spec.training.resources.disk
+    for gate in spec.promotion.gates:
+        if gate.kind != "model_size" or gate.max is None:
+            continue
+        path = f"promotion.gates.{gate.name}.model_size.max"
+        if gate.max < _SMALLEST_MODEL:
+            message = f"hardly any model has no more than {gate.max:.0f} bytes"
+            yield Finding(path, message, f"a number without a unit is bytes; did you mean {gate.max:.0f}MB?")
+        elif gate.max > disk:
+            yield Finding(
+                path,
+                f"every model passes: the disk that it is written to holds {disk / 2**30:.3g}Gi",
+                "write what serving can bear, such as 200MB",
+                ("training.resources.disk", "the disk"),
+            )
+
+
+@check("CT424", "a check for forgetting on rows that are not kept apart")
+def old_patterns_have_their_source(spec: Spec) -> Iterator[Finding]:
+    roles = {source.name: source.role for source in spec.sources}
+    for gate in spec.promotion.gates:
+        if gate.source is None:
+            continue
+        path = f"promotion.gates.{gate.name}.forgetting.source"
+        if gate.source not in roles:
+            yield Finding(path, f"there is no source `{gate.source}`", suggest(gate.source, roles))
+        elif roles[gate.source] in _NOT_FIXED:
+            yield Finding(
+                path,
+                f"`{gate.source}` {_NOT_FIXED[roles[gate.source]]}",
+                "name a source of rows that never change and that no model learns from",
+                (f"sources.{gate.source}.role", "its role"),
+            )

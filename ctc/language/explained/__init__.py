@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 
 _PAGE = re.compile(
     r"(?P<why>.+?)\n+Wrong:\n+```yaml\n(?P<wrong>.*?)```\n+Right:\n+```yaml\n(?P<right>.*?)```\n*", re.DOTALL
@@ -22,6 +21,8 @@ class Explanation:
 
 def explanation(code: str) -> Explanation:
     """The page of a code. Raises FileNotFoundError where there is none, ValueError where it is not complete."""
+    from importlib.resources import files
+
     page = (files(__name__) / f"{code}.md").read_text(encoding="utf-8")
     match = _PAGE.fullmatch(page)
     if match is None:

@@ -1,0 +1,121 @@
+"""Where rows come from, what is known of them when, and what they are checked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+Role = Literal["rows", "features", "labels", "predictions", "holdout"]
+"""`holdout`: a table of its own that only judges."""
+
+NO_TIME = "none"
+"""The `event_time` of data that has no time."""
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """A Parquet file, a folder of them or a glob; relative paths are relative to the spec's folder."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Csv:
+    path: str
+    delimiter: str = ","
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Requests and answers that an online server of this spec has kept."""
+
+    by: str
+
+
+@dataclass(frozen=True)
+class Join:
+    to: str
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Rows to keep: `kind` and its arguments as they stand in the spec."""
+
+    name: str
+    kind: Literal["range", "allowed_values", "pattern", "present"]
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PredictionColumns:
+    """What the columns of served rows are called."""
+
+    key: str
+    score: str
+    model_version: str
+    event_time: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Exactly one of `parquet`, `csv` and `captured` is set."""
+
+    name: str
+    role: Role
+    parquet: Parquet | None = None
+    csv: Csv | None = None
+    captured: Captured | None = None
+    event_time: str | None = None
+    known_at: str | None = None
+    timezone: str | None = None
+    replayable: bool = True
+    key: tuple[str, ...] = ()
+    keep: tuple[Filter, ...] = ()
+    join: Join | None = None
+    columns: PredictionColumns | None = None
+
+    @property
+    def path(self) -> str | None:
+        """Where its files are; None where it has none of its own."""
+        files = self.parquet or self.csv
+        return None if files is None else files.path
+
+
+@dataclass(frozen=True)
+class Label:
+    source: str
+    column: str
+    known_after: timedelta
+    absent: Literal["negative", "drop", "error"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """`drop` columns reach nobody; `audit` columns reach evaluation only, never train or predict."""
+
+    drop: tuple[str, ...] = ()
+    audit: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Over:
+    """The latest stretch of live rows."""
+
+    source: str
+    window: timedelta
+
+
+@dataclass(frozen=True)
+class Check:
+    """One data check: `kind` and its arguments as they stand in the spec, values in base units."""
+
+    name: str
+    kind: str
+    arguments: Mapping[str, Any]
+    source: str | None = None
+    over: Over | None = None
+    on_fail: Literal["stop", "warn", "quarantine"] = "stop"

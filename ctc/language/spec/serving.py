@@ -1,0 +1,101 @@
+"""How a model is used and takes over, what it may cost, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+from ctc.language.spec.promotion import Approval
+from ctc.language.spec.training import Resources
+from ctc.language.spec.triggers import ScheduleTrigger
+from ctc.language.units import Money
+
+
+@dataclass(frozen=True)
+class Online:
+    image: str
+    argv: tuple[str, ...]
+    port: int
+    health: str
+    route: str
+    capture: float = 0.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    rows: str
+    out: str
+    schedule: ScheduleTrigger
+    write: Literal["append", "replace"] = "append"
+
+
+@dataclass(frozen=True)
+class Instances:
+    min: int
+    max: int | None = None
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Exactly one of `online` and `batch` is set."""
+
+    name: str
+    online: Online | None = None
+    batch: Batch | None = None
+    instances: Instances = field(default_factory=lambda: Instances(1))
+    resources: Resources = field(default_factory=Resources)
+
+
+@dataclass(frozen=True)
+class LiveLimit:
+    """What must hold of a live model: `kind` and its arguments, values in base units."""
+
+    name: str
+    kind: Literal["error_rate", "latency", "drift"]
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Smoke:
+    request: str
+    status: int = 200
+
+
+@dataclass(frozen=True)
+class RolloutStep:
+    """Exactly one of `smoke`, `mirror`, `approval` and `traffic` is set; `duration` is the key `for`."""
+
+    smoke: Smoke | None = None
+    mirror: float | None = None
+    approval: Approval | None = None
+    traffic: float | None = None
+    duration: timedelta = timedelta(0)
+    by: str | None = None
+    gates: tuple[LiveLimit, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rollout:
+    steps: tuple[RolloutStep, ...]
+    serving: str | None = None
+    limits: tuple[LiveLimit, ...] = ()
+    keep_previous: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Cost:
+    currency: str = "USD"
+    max_per_run: Money | None = None
+    max_per_month: Money | None = None
+
+
+@dataclass(frozen=True)
+class Notification:
+    """One channel: `kind` and its arguments, secrets as `Secret`."""
+
+    name: str
+    kind: Literal["slack", "teams", "pagerduty", "webhook", "email"]
+    arguments: Mapping[str, Any]
+    events: tuple[str, ...]

@@ -1,0 +1,205 @@
+"""Interpreters that have loaded the libraries of our steps before a step asks for them.
+
+Loading takes longer than most steps work, and a run has many steps. Such an interpreter is a process of the run; each
+step is a fork of it, with the words, environment, working folder and open files of the process that asks. So the step
+is the same program in a process of its own, and what it leaves in memory no other step sees.
+
+The asking process (`warm_client.py`, in place of `python -m ctc.step`) connects to a socket in a folder that only this
+user can enter, sends an order, hears `started`, and at the end the step's wait status. If it goes away, the step is
+killed; if nobody listens, it loads everything itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NoReturn
+
+import ctc
+from ctc.compiler.document import SECTIONS
+from ctc.run.warm_client import STARTED
+from ctc.steps.shim import die_with_parent
+
+Kind = Literal["engine", "registry"]
+
+FOLDER = "warm"
+"""Below the state folder: the sockets."""
+
+
+class Warm:
+    """The interpreters of one run; they end with the block, and with this process."""
+
+    def __init__(self, state: Path) -> None:
+        self.folder = state / FOLDER
+        self._started: dict[Kind, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Warm:
+        self._remove_sockets()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._started.values():
+            process.kill()
+        for process in self._started.values():
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+        self._remove_sockets()
+
+    def prepare(self, kind: Kind, environment: Mapping[str, str]) -> None:
+        """Lets an interpreter get ready: `engine` for every step, `registry` for those that write to the registry."""
+        if kind in self._started:
+            return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Where a folder takes no sockets, or its path is too long for one, the steps load everything themselves.
+        with socket.socket(socket.AF_UNIX) as listener, contextlib.suppress(OSError):
+            _bind(listener, self.folder, kind)
+            self._started[kind] = _start(kind, listener, environment)
+
+    def _remove_sockets(self) -> None:
+        for path in self.folder.glob("*"):
+            path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.rmdir()
+
+
+def _bind(listener: socket.socket, folder: Path, name: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # The address of a socket has room for 107 bytes; on Linux this is a short one of any folder.
+        near = Path(f"/proc/self/fd/{descriptor}")
+        listener.bind(str((near if near.exists() else folder) / name))
+        listener.listen(16)
+    finally:
+        os.close(descriptor)
+
+
+def _start(kind: Kind, listener: socket.socket, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    root = str(Path(ctc.__file__).resolve().parent.parent)
+    known = environment.get("PYTHONPATH", "")
+    return subprocess.Popen(
+        [sys.executable, "-P", "-W", "ignore", "-m", "ctc.run.warm", kind, str(listener.fileno())],
+        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, (root, known)))},
+        # Its other end closes with this process.
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[listener.fileno()],
+    )
+
+
+def main(words: list[str]) -> int:
+    """The interpreter: loads what its kind is for, then forks a process for each order, until its stdin ends."""
+    kind, descriptor = words
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    listener = socket.socket(fileno=int(descriptor))
+    _load(kind)
+    # What is there now is for good: no fork looks through it, which would copy it.
+    gc.collect()
+    gc.freeze()
+    while listener in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            _attend(connection)
+        connection.close()
+    return 0
+
+
+def _load(kind: str) -> None:
+    names = [f"ctc.steps.{step.replace('-', '_')}" for step in SECTIONS]
+    names += ["ctc.steps.new_data", "ctc.steps.local", "ibis.backends.duckdb"]
+    for name in ("ctc.step", *names):
+        # What cannot be loaded here cannot be loaded by the step, which says so.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    if kind == "registry":
+        from ctc.steps import local_registry
+
+        with contextlib.suppress(Exception):
+            local_registry.load()
+
+
+def _attend(connection: socket.socket) -> NoReturn:
+    """Between the one who asks and the step: kills the step if that one goes away, else tells how it ended."""
+    try:
+        die_with_parent()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        order, descriptors = _receive(connection)
+        connection.sendall(STARTED)
+        process = os.fork()
+        if process == 0:
+            connection.close()
+            _run(order, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        over = threading.Event()
+        threading.Thread(target=_end_when_left, args=(connection, process, over), daemon=True).start()
+        status = os.waitpid(process, 0)[1]
+        over.set()
+        connection.sendall(f"{status}\n".encode())
+    finally:
+        # One that asks and goes away is nothing to tell anybody of.
+        os._exit(0)
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    head, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
+    with connection.makefile("rb") as file:
+        order: dict[str, Any] = json.loads(file.read(int.from_bytes(head, "big")))
+    return order, descriptors
+
+
+def _end_when_left(connection: socket.socket, process: int, over: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    if not over.is_set():
+        os.kill(process, signal.SIGKILL)
+
+
+def _run(order: Mapping[str, Any], descriptors: list[int]) -> NoReturn:
+    """The step, as `python -m ctc.step` runs it."""
+    code: object = 1
+    try:
+        for number, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        os.chdir(order["folder"])
+        from ctc import step
+
+        code = step.main(order["words"])
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:  # noqa: BLE001  (the outermost frame of a process)
+        sys.excepthook(*sys.exc_info())
+    finally:
+        # Taking the interpreter apart takes longer than a short step; only what was opened has to be closed.
+        gc.collect()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
