@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import os
-import re
 import subprocess
 import sys
 import tempfile
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +21,12 @@ import yaml
 
 from ctc.compiler.target import Execution, Machine
 from ctc.diagnostics import CtcError
-from ctc.steps.shim import die_with_parent
+from ctc.steps import handover
 from ctc.targets.kfp_check import COMPLETED, CONDITION, check
 
-LAST_LINES, TAIL_BYTES = 20, 32768
-_BOOT = "import sys; sys.path.append(sys.argv[1]); from ctc.targets import kfp_rehearse; sys.exit(kfp_rehearse.main())"
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+LAST_LINES = 20
+CHILD = "ctc.targets.kfp_child"
+_BOOT = "import sys; sys.path.append(sys.argv[1]); from ctc.targets.kfp_child import main; sys.exit(main(sys.argv[2:]))"
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -63,7 +60,6 @@ def execute(file: Path, parameters: Mapping[str, str], machine: Machine) -> Exec
     machine.scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="kfp-", dir=machine.scratch))
     order = {
-        "parent": os.getpid(),
         "file": str(file.resolve()),
         "arguments": arguments,
         "pipeline_root": str(_pipeline_root(spec, arguments, machine, folder)),
@@ -118,11 +114,16 @@ def _pipeline_root(spec: Mapping[str, Any], arguments: Mapping[str, str], machin
 
 
 def _run_child(order: Path, machine: Machine) -> int:
+    environment = {**machine.environment, "CTC_DIE_WITH_PARENT": "1"}
+    with Path(os.devnull).open("r+b") as nothing:
+        places = nothing.fileno(), nothing.fileno(), 2
+        status = handover.ask((handover.RUNNER,), CHILD, [str(order)], environment, str(machine.working), places)
+    if status is not None:
+        return os.waitstatus_to_exitcode(status)
     # Not resolved: in a checkout ctc/targets is a symlink out of the package.
     root = Path(__file__).absolute().parents[2]
     # -P: a file of the user's in the working folder must not stand in for a module.
-    command = [sys.executable, "-P", "-W", "ignore", "-c", _BOOT, str(root), str(order)]
-    environment = {**machine.environment, "CTC_DIE_WITH_PARENT": "1"}
+    command = [sys.executable, "-P", "-W", "ignore", "-c", _BOOT, str(root), str(order), str(os.getpid())]
     return subprocess.run(
         command,
         cwd=machine.working,
@@ -277,110 +278,3 @@ def _holds(condition: str, trace: _Trace) -> bool:
     _, task, output = match.group(1).split("--")
     flag = trace.written(task).get("parameterValues", {}).get(output)
     return (flag is (match.group(3) == "true")) == (match.group(2) == "==")
-
-
-# From here on: the child. It imports kfp, and only kfp imports more.
-
-
-def main() -> int:
-    """The child: runs the order in the last argument and writes what happened as events."""
-    die_with_parent()
-    order = json.loads(Path(sys.argv[-1]).read_bytes())
-    if os.getppid() != order["parent"]:
-        return 1
-    # kfp replaces "python3" by this name in every word of every command, in paths and texts too. This makes it the
-    # identity; the interpreter is then found on PATH, as in a container.
-    sys.executable = "python3"
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
-    events = _Events(Path(order["events"]))
-    try:
-        _run_pipeline(order, events)
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:  # noqa: BLE001
-        # Whatever the runner raises, the parent tells; a step's failure is told better by its own event.
-        events.write("stopped", message=_COLOUR.sub("", f"{type(error).__name__}: {error}"))
-    return 0
-
-
-def _run_pipeline(order: Mapping[str, Any], events: _Events) -> None:
-    # kfp's own switch, on for its first line only: its client of a cluster is most of the import, and is not used.
-    os.environ["_KFP_RUNTIME"] = "true"
-    import kfp  # noqa: F401
-
-    del os.environ["_KFP_RUNTIME"]
-    from kfp import components, local
-
-    _Observed.events = events
-    # Its own commands are started by name at the call, so it starts observed ones; kfp itself stays as it is.
-    subprocess.Popen = _Observed  # type: ignore[misc,assignment]
-    local.init(
-        runner=local.SubprocessRunner(use_venv=False),
-        pipeline_root=order["pipeline_root"],
-        workspace_root=order["workspace_root"],
-    )
-    components.load_component_from_file(order["file"])(**order["arguments"])
-
-
-class _Events:
-    """A file of JSON documents, one a line, whole lines only: the parent reads it also if this process is killed."""
-
-    def __init__(self, file: Path) -> None:
-        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-
-    def write(self, event: str, **fields: Any) -> None:
-        os.write(self._descriptor, (json.dumps({"event": event, **fields}) + "\n").encode())
-
-
-class _Observed(subprocess.Popen):  # type: ignore[type-arg]
-    """A process that, if it is a step, tells when it starts and ends, and whose output goes to stderr byte by byte."""
-
-    events: _Events
-
-    def __init__(self, args: Sequence[str], **options: Any) -> None:
-        output = _executor_output(args)
-        self._step = Path(output).parent.name if output else ""
-        self._tail = bytearray()
-        if self._step:
-            self.events.write("start", step=self._step, output=output)
-            # Bytes, whatever the encoding of the user's output. No step outlives the runner.
-            options |= {"text": False, "bufsize": -1, "preexec_fn": die_with_parent}
-        super().__init__(args, **options)
-        if self._step:
-            self.stdout = _Relay(self.stdout, self._tail)  # type: ignore[assignment]
-
-    def wait(self, timeout: float | None = None) -> int:
-        code = super().wait(timeout)
-        if self._step:
-            last = self._tail.decode("utf-8", "replace")
-            self.events.write("end", step=self._step, code=code, last=last)
-            self._step = ""
-        return code
-
-
-class _Relay:
-    """Stands for the pipe that the runner reads: passes everything on, and shows the runner an empty one."""
-
-    def __init__(self, pipe: Any, tail: bytearray) -> None:
-        self._pipe, self._tail = pipe, tail
-
-    def readline(self) -> str:
-        for chunk in iter(lambda: os.read(self._pipe.fileno(), 65536), b""):
-            sys.stderr.buffer.write(chunk)
-            sys.stderr.buffer.flush()
-            self._tail.extend(chunk)
-            del self._tail[:-TAIL_BYTES]
-        return ""
-
-    def close(self) -> None:
-        self._pipe.close()
-
-
-def _executor_output(args: Sequence[str]) -> str:
-    """Where a step writes its outputs; empty for a process that is no step."""
-    words = [str(word) for word in args] if not isinstance(args, str) else []
-    if "--executor_input" not in words:
-        return ""
-    output: str = json.loads(words[words.index("--executor_input") + 1])["outputs"]["outputFile"]
-    return output

@@ -1,4 +1,4 @@
-"""Wrong specs by the thousand, each from its seed: the canonical specs with their trees or their bytes mutated."""
+"""Wrong specs by the thousand, each from its seed: specs with their trees or their bytes mutated."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from ctc.language.source import read
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
-TEXTS = {path: path.read_bytes() for path in SPECS}
-TREES: dict[Path, Any] = {path: read(path).data for path in SPECS}
+RECORDED = sorted([*(ROOT / "tests" / "ok").glob("*.yaml"), *(ROOT / "tests" / "err").glob("CT[2-9]*.yaml")])
+"""Specs of the right shape, most of them wrong in what they mean: near these, the checks of meaning have work."""
+
+TEXTS = {path: path.read_bytes() for path in (*SPECS, *RECORDED)}
+TREES: dict[Path, Any] = {path: data for path in TEXTS if isinstance(data := read(path).data, dict)}
 
 Path_ = tuple[str | int, ...]
 Mutant = tuple[str, bytes]
@@ -33,22 +36,39 @@ UNITS: dict[str, tuple[Any, ...]] = {
     "instant": ("2024-01-01", "2024-02-30", "2024-01-01T06:00:00Z", "2024-01-01T06:00:00+05:30", "9999-12-31"),
 }
 ODDITIES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e308, 5e-324, 10**17, 10**18, -(10**400), "", " ", "x", "~", "null", "on",
-    "no", "1_0", "0o7", "012", "1:30", ".inf", ".nan", "0d", "5%", "64Gi", "25ms", "200/s", "45 USD", "2024-02-30",
-    "${var.x}", "${var.lake}", "${matrix.market}", "${var.}", "${", "{hp.x}", "{train}", "{x}", "{", "}", "a.b", "7", "*",
-    "* * * * *", "0 25 * * *", "0 0 30 2 *", "CRON_TZ=x 0 0 * * *", "9" * 400, "x" * 5000, "\u2028", "\u0085", "\ufeff",
-    "é🙂", "e\u0301", "\u202e", "\x00", "\x1b[31m", "\t", "a\nb\n", "\n", "none", "auto", "<<", "=", "Etc/Nowhere", "../..",
-    "s3://", "s3://a/b?c=d#e", "registry.example/x:latest", "password: hunter2", "# ctc: ignore[CT101] x",
-    [], [None], [[]], {}, {"x": {}}, {"": ""}, [[["x"]]], {"schedule": {}, "manual": {}}, {"a.b": 1}, ["x"] * 300,
-    {f"k{number}": number for number in range(40)},
+    None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e308, 5e-324, 10**17, 10**18, -(10**400), "", " ", "x", "~", "null",
+    "on", "no", "1_0", "0o7", "012", "1:30", ".inf", ".nan", "0d", "5%", "64Gi", "25ms", "200/s", "45 USD",
+    "2024-02-30", "${var.x}", "${var.lake}", "${matrix.market}", "${var.}", "${", "{hp.x}", "{train}", "{x}", "{", "}",
+    "a.b", "7", "*", "* * * * *", "0 25 * * *", "0 0 30 2 *", "CRON_TZ=x 0 0 * * *", "9" * 400, "x" * 5000, "\u2028",
+    "\u0085", "\ufeff", "é🙂", "e\u0301", "\u202e", "\x00", "\x1b[31m", "\t", "a\nb\n", "\n", "none", "auto", "<<", "=",
+    "Etc/Nowhere", "../..", "s3://", "s3://a/b?c=d#e", "registry.example/x:latest", "password: hunter2",
+    "# ctc: ignore[CT101] x", [], [None], [[]], {}, {"x": {}}, {"": ""}, [[["x"]]], {"schedule": {}, "manual": {}},
+    {"a.b": 1}, ["x"] * 300, {f"k{number}": number for number in range(40)},
 )  # fmt: skip
-WORDS = ("x", "on", "y", "", "a.b", "7", "<<", "null", "é", "x" * 300, "A", "-", "environments", "schedule", "\u2028", "a b")
-DEEP = (3, 20, 60, 64, 70, 200)
+WORDS = (
+    "x",
+    "on",
+    "y",
+    "",
+    "a.b",
+    "7",
+    "<<",
+    "null",
+    "é",
+    "x" * 300,
+    "A",
+    "-",
+    "environments",
+    "schedule",
+    "\u2028",
+    "a b",
+)
+DEEP = (3, 20, 60, 64, 70)
 
 
 def tree_mutant(draw: random.Random) -> Mutant:
     """A spec whose tree had one to four changes, written by a library that knows nothing of specs."""
-    path = draw.choice(SPECS)
+    path = _seed(draw)
     tree = copy.deepcopy(TREES[path])
     for _ in range(draw.choice((1, 1, 1, 2, 2, 3, 4))):
         _change(tree, draw)
@@ -65,11 +85,16 @@ def tree_mutant(draw: random.Random) -> Mutant:
 
 def byte_mutant(draw: random.Random) -> Mutant:
     """A spec whose bytes or lines had one to six accidents."""
-    path = draw.choice(SPECS)
+    path = _seed(draw)
     content = bytearray(TEXTS[path])
     for _ in range(draw.choice((1, 1, 2, 2, 3, 6))):
         draw.choice(_ACCIDENTS)(content, draw)
     return str(path), bytes(content)
+
+
+def _seed(draw: random.Random) -> Path:
+    path = draw.choice(RECORDED if draw.random() < 0.3 else SPECS)
+    return path if path in TREES else draw.choice(SPECS)
 
 
 def _nodes(value: Any, path: Path_ = ()) -> Iterator[Path_]:
@@ -102,9 +127,9 @@ def _change(tree: Any, draw: random.Random) -> None:
         case 2 if isinstance(node, dict):
             siblings = list(_part(path[:-1]).get("properties", {}))
             node[draw.choice([*WORDS, *siblings, f"{key}s", str(key)[1:]])] = node.pop(key)
-        case 3:
+        case 3 if len(path) < 20:
             node[key] = copy.deepcopy(_elsewhere(tree, draw))
-        case 4:
+        case 4 if len(path) < 20:
             node[key] = _nested(node[key], draw.choice(DEEP), draw.random() < 0.5)
         case 5 if isinstance(node, list):
             node.extend(copy.deepcopy(node[: draw.randint(1, 3)]))
@@ -273,14 +298,16 @@ def _breaks(content: bytearray, draw: random.Random) -> None:
 
 
 _SNIPPETS: tuple[bytes, ...] = (
-    b" ", b"  ", b"\t", b"\n", b"\r", b"\r\n", b":", b": ", b"- ", b"#", b" #", b"&a ", b"*a", b"<<: *a\n", b"!!str ", b"!x ",
-    b"|\n", b">-\n", b"'", b'"', b"{", b"}", b"[", b"]", b",", b"? ", b"---\n", b"...\n", b"%YAML 1.1\n", b"@", b"`", b"~",
-    b"{{ x }}", b"${var.x}", b"${", b"\x00", b"\x07", b"\x1b[2J", b"\x85", b"\xc2\x85", b"\xe2\x80\xa8", b"\xef\xbb\xbf",
-    b"\xff", b"\xed\xa0\x80", b"\xf0\x9f\x99\x82", "é".encode(), b"0", b"9" * 30, b"1_000", b"0o17", b"1:30", b".inf", b"e308",
-    b" # ctc: ignore[CT101] why", b" # ctc: ignore[CT203]", b"# ctc: ignore", b"x: &a [*a]\n", b"\\", b'"\\ud800"', b'"\\x"',
-    b"a: &a [x,x]\nb: &b [*a,*a,*a]\nc: &c [*b,*b,*b]\n", b"{" * 80, b"[" * 70, b"? [a]\n: b\n", b"\n  - - - -\n",
+    b" ", b"  ", b"\t", b"\n", b"\r", b"\r\n", b":", b": ", b"- ", b"#", b" #", b"&a ", b"*a", b"<<: *a\n", b"!!str ",
+    b"!x ", b"|\n", b">-\n", b"'", b'"', b"{", b"}", b"[", b"]", b",", b"? ", b"---\n", b"...\n", b"%YAML 1.1\n", b"@",
+    b"`", b"~", b"{{ x }}", b"${var.x}", b"${", b"\x00", b"\x07", b"\x1b[2J", b"\x85", b"\xc2\x85", b"\xe2\x80\xa8",
+    b"\xef\xbb\xbf", b"\xff", b"\xed\xa0\x80", b"\xf0\x9f\x99\x82", "é".encode(), b"0", b"9" * 30, b"1_000", b"0o17",
+    b"1:30", b".inf", b"e308", b" # ctc: ignore[CT101] why", b" # ctc: ignore[CT203]", b"# ctc: ignore",
+    b"x: &a [*a]\n", b"\\", b'"\\ud800"', b'"\\x"', b"a: &a [x,x]\nb: &b [*a,*a,*a]\nc: &c [*b,*b,*b]\n", b"{" * 80,
+    b"[" * 70, b"? [a]\n: b\n", b"\n  - - - -\n",
 )  # fmt: skip
 
 _ACCIDENTS: tuple[Callable[[bytearray, random.Random], None], ...] = (
-    _flip, _replace, _replace, _insert, _insert, _delete, _delete, _truncate, _duplicate, _splice, _lines, _lines, _lines, _breaks,
+    _flip, _replace, _replace, _insert, _insert, _delete, _delete, _truncate, _duplicate, _splice, _lines, _lines,
+    _lines, _breaks,
 )  # fmt: skip

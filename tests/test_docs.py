@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reference import language_reference
 
 from ctc import targets
 from ctc.cli import VERBS
+from ctc.report.explanations import GROUPS, explanations
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -56,9 +58,23 @@ def reasons(target: str) -> Callable[[], str]:
 
 
 def checks() -> str:
-    from ctc.language.checks import CHECKS
+    """Every code; one that has a page leads to its section."""
+    rows = []
+    for item in explanations(complete=True):
+        code = f"[`{item.code}`](#{item.code.lower()})" if item.why else f"`{item.code}`"
+        rows.append((code, str(item.severity), item.title))
+    return table(("code", "severity", "finds"), rows)
 
-    return table(("code", "finds"), sorted((f"`{check.code}`", check.title) for check in CHECKS))
+
+def explained() -> str:
+    """The page of every code that has one, under its kind."""
+    sections = []
+    for digit, kind in GROUPS.items():
+        pages = [item for item in explanations(complete=True) if item.code.startswith(digit) and item.why]
+        if pages:
+            sections.append(f"## {digit}xx: {kind}\n")
+            sections += [f"### {item.code}\n{item.markdown()}\n" for item in pages]
+    return "\n".join(sections)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -70,6 +86,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "verbs": verbs,
     "support": support,
     "checks": checks,
+    "explained": explained,
+    "language": lambda: f"{language_reference()}\n",
     **{f"support_{name}": reasons(name) for name in targets.NAMES},
 }
 
@@ -95,6 +113,14 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_within_a_page_lead_to_a_heading(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    headings = {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.+)$", text, re.M)}
+
+    assert set(re.findall(r"\]\(#([^)\s]+)\)", text)) <= headings
 
 
 def readme_commands() -> list[str]:

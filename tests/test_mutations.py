@@ -1,6 +1,6 @@
 """Whatever stands in a spec's file: no exception, no hang, every finding has its place, the two readers of the schema
-agree; and what loads compiles and keeps its meaning through `ctc fmt`. `make test` tries two thousand mutations of the
-canonical specs, `make soak` a hundred thousand.
+agree; and what loads compiles and keeps its meaning through `ctc fmt` and `ctc render`. `make test` tries two thousand
+mutations of canonical and recorded specs, `make soak` a hundred thousand.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ import json
 import random
 import signal
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,12 @@ from ctc.compiler.build import build
 from ctc.compiler.write import files
 from ctc.diagnostics import Diagnostic, Label, Lines, Severity
 from ctc.language.conforms import conforms
+from ctc.language.emit import emit
 from ctc.language.fmt import format_text
-from ctc.language.load import Loaded, load_each
+from ctc.language.load import Loaded, load_each, load_spec
+from ctc.language.origins import resolved_tree
+from ctc.language.render import environments_of, rows_of
+from ctc.language.render import render as render_spec
 from ctc.language.shape import check_shape, schema
 from ctc.language.source import Document, decode
 from ctc.report import as_github, as_json, as_sarif, render
@@ -90,9 +96,13 @@ def judge(file: str, content: bytes, *, formats: bool = True, layout: bool = Tru
     else:
         outcome = "right"
         compiles_or_says_why(document, each)
+    if layout and outcome == "right":
+        renders_to_a_spec_that_means_the_same(document, each)
     if layout:
         keeps_its_meaning_when_formatted(document, each)
-    assert (outcome == "right") == (not any(item.severity is Severity.ERROR for item in found)), "spec and errors disagree"
+    wrong = any(item.severity is Severity.ERROR for item in found)
+    # What is wrong between environments is wrong in none of them.
+    assert wrong == (outcome != "right") or (wrong and len(each) > 1), "errors, and a spec; or neither"
     return outcome
 
 
@@ -156,17 +166,38 @@ def keeps_its_meaning_when_formatted(document: Document, each: tuple[Loaded, ...
     assert [loaded.spec for loaded in again] == [loaded.spec for loaded in each], "formatting changed the spec"
 
 
-def explained(error: BaseException, kind: str, seed: str, file: str, content: bytes) -> str:
-    smaller = smallest(content, lambda less: failure(file, less) == type(error))
-    return f"{type(error).__name__}: {error}\nkind {kind}, seed {seed!r}, read as {file}\n{smaller.decode(errors='backslashreplace')}"
+def renders_to_a_spec_that_means_the_same(document: Document, each: tuple[Loaded, ...]) -> None:
+    ways = [(name, row) for name in environments_of(document) or (None,) for row in rows_of(document) or (None,)]
+    for (environment, row), before in list(zip(ways, each, strict=True))[:3]:
+        with time_bound():
+            text = emit(resolved_tree(render_spec(document, environment, None, row)))
+        after = load_spec(decode(text.encode("utf-8"), document.file)).spec
+        assert before.spec is not None
+        named = replace(before.spec, name=before.spec.model_name, row="", environment="default")
+        assert after == named, "rendering changed the spec"
 
 
-def failure(file: str, content: bytes) -> type[BaseException] | None:
+def failure(file: str, content: bytes) -> BaseException | None:
     try:
         judge(file, content)
-    except (Exception, Hung) as error:
-        return type(error)
+    except (Exception, Hung) as error:  # noqa: BLE001
+        return error
     return None
+
+
+def explained(error: BaseException, kind: str, seed: str, file: str, content: bytes) -> str:
+    """What broke, by the least text that breaks in the same place."""
+    text = smallest(content, lambda less: origin(failure(file, less)) == origin(error))
+    broke = failure(file, text) or error
+    shown = text.decode(errors="backslashreplace")
+    return f"{type(broke).__name__}: {broke}\nkind {kind}, seed {seed!r}, read as {file}\n{shown}"
+
+
+def origin(error: BaseException | None) -> tuple[type, str, int] | None:
+    if error is None:
+        return None
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return type(error), last.filename, last.lineno or 0
 
 
 def smallest(content: bytes, still: Callable[[bytes], bool]) -> bytes:
@@ -185,25 +216,28 @@ def smallest(content: bytes, still: Callable[[bytes], bool]) -> bytes:
     return b"".join(lines)
 
 
-def hold_the_laws(kind: str, chunk: int) -> Counter[str]:
+def hold_the_laws(kind: str, chunk: int, *, full: bool) -> Counter[str]:
+    """`full`: each mutant is formatted, not one in four."""
     outcomes: Counter[str] = Counter()
-    full = chunk >= 1000
     for number in range(CHUNK):
         seed = f"{kind}-{chunk}-{number}"
         file, content = KINDS[kind](random.Random(seed))
+        broken: BaseException | None = None
         try:
             outcomes[judge(file, content, formats=number % 50 == 0, layout=full or number % 4 == 0)] += 1
-        except (Exception, Hung) as error:
-            pytest.fail(explained(error, kind, seed, file, content), pytrace=False)
+        except (Exception, Hung) as error:  # noqa: BLE001
+            broken = error
+        if broken is not None:
+            pytest.fail(explained(broken, kind, seed, file, content), pytrace=False)
     return outcomes
 
 
 @pytest.mark.parametrize("chunk", range(2))
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_thousand_mutations_hold_the_laws(kind: str, chunk: int) -> None:
-    outcomes = hold_the_laws(kind, chunk)
+    outcomes = hold_the_laws(kind, chunk, full=False)
 
-    assert min(outcomes["right"], outcomes["wrong"]) > CHUNK // 20, "mutants that are all right, or all wrong, show little"
+    assert min(outcomes["right"], outcomes["wrong"]) > CHUNK // 20, "all right, or all wrong, shows little"
     assert outcomes["not YAML"] > 0
 
 
@@ -211,4 +245,4 @@ def test_two_thousand_mutations_hold_the_laws(kind: str, chunk: int) -> None:
 @pytest.mark.parametrize("chunk", range(1000, 1100))
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hundred_thousand_mutations_hold_the_laws(kind: str, chunk: int) -> None:
-    hold_the_laws(kind, chunk)
+    hold_the_laws(kind, chunk, full=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,11 +12,22 @@ import click
 from ctc.cli.common import OK, USAGE
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from ctc.report.explanations import Explanation
 
 
+def _codes(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from ctc.report.explanations import explanations
+
+    wanted = incomplete.upper()
+    return [CompletionItem(item.code, help=item.title) for item in explanations() if item.code.startswith(wanted)]
+
+
 @click.command()
-@click.argument("code", required=False, metavar="[CODE]")
+@click.argument("code", required=False, metavar="[CODE]", shell_complete=_codes)
 @click.option("-o", "--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
 def explain(code: str | None, output: str) -> int:
     """Say what a finding's CODE means, why it matters, and what is right instead; without a CODE, list them all.
@@ -42,7 +53,10 @@ def explain(code: str | None, output: str) -> int:
         click.echo(f"  = help: {advice}", err=True)
         return USAGE
     item = explanation(wanted)
-    click.echo(_json(_data(item)) if output == "json" else _page(item), nl=False)
+    if output == "json":
+        click.echo(_json(_data(item)), nl=False)
+    else:
+        click.echo(item.page(_width(), _bold()), nl=False, color=_color())
     return OK
 
 
@@ -78,12 +92,6 @@ def _list(every: Sequence[Explanation], output: str) -> None:
     click.echo("\n".join(lines), color=_color())
 
 
-def _page(item: Explanation) -> str:
-    severity = str(item.severity) if item.severity is not None else "error or warning"
-    bold = _bold()
-    return f"{bold(f'{item.code}: {item.title}')}\n{severity}\n\n{item.text()}\n"
-
-
 def _data(item: Explanation) -> dict[str, Any]:
     return {
         "code": item.code,
@@ -102,13 +110,20 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
+def _width() -> int:
+    """Of prose: lines longer than this are hard to read on any screen."""
+    from shutil import get_terminal_size
+
+    return max(min(get_terminal_size().columns, 100) - 1, 40)
+
+
 def _color() -> bool:
     from ctc.report import colored
 
     return colored(sys.stdout.isatty(), os.environ)
 
 
-def _bold() -> Any:
+def _bold() -> Callable[[str], str]:
     color = _color()
     return lambda text: f"\x1b[1m{text}\x1b[0m" if color else text
 

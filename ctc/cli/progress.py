@@ -63,7 +63,7 @@ class Console:
                     self._line("promoted", f"version {action.get('version')} is the champion", "green")
         if first and not records:
             for part in (said or "no trigger fired").split(BETWEEN):
-                self._line("quiet", part)
+                self._line("quiet", part.replace(" quiet: ", ": ", 1))
 
     def training(self, attempt: str) -> None:
         self._line("attempt", attempt)

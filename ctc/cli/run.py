@@ -66,8 +66,8 @@ def run(
       ctc run ctc.yaml --at 2013-02-10 -o json
 
     \b
-    Exit codes: 0 done, also where nothing was promoted; 1 the spec has errors; 3 a step failed, or something that the
-    run needs is missing here; 130 interrupted.
+    Exit codes: 0 done, also where nothing was promoted; 1 the spec has errors;
+    3 a step failed, or something that it needs is missing here; 130 interrupted.
     """
     from ctc.run.local import Deployment, parse_instant, rehearse
     from ctc.run.records import focus, state_folder
@@ -190,6 +190,9 @@ def _user() -> str:
 
 def _require_page(path: Path) -> None:
     """UsageError unless a report may be written there: a new file, or an earlier page. Nothing else is overwritten."""
+    near = next(folder for folder in path.absolute().parents if folder.exists())
+    if not near.is_dir():
+        raise click.UsageError(f"--report {path}: {near} is no folder; name an HTML file in one")
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise click.UsageError(f"--report {path}: that is no regular file; name an HTML file")
     if path.exists() and not path.read_bytes()[:15].lower().startswith(b"<!doctype html"):

@@ -16,6 +16,7 @@ from ctc.diagnostics import Diagnostic, Severity
 
 if TYPE_CHECKING:
     from ctc.language.source import Document
+    from ctc.language.spec import Spec
 
 STDIN = "<stdin>"
 FORMATS = ("human", "json", "sarif", "github")
@@ -27,6 +28,8 @@ class Judged:
 
     document: Document
     findings: tuple[Diagnostic, ...]
+    specs: tuple[Spec, ...] = ()
+    """As it is in each environment and row, where it has no error."""
 
 
 @click.command()
@@ -68,13 +71,13 @@ def validate(
     if fix and Path("-") in specs:
         raise click.UsageError("--fix changes files: it cannot change standard input")
 
-    def judge(document: Document) -> tuple[Diagnostic, ...]:
-        return _findings(document, environment, targets)
+    def judge(document: Document) -> Judged:
+        return _judged(document, environment, targets)
 
     judged = []
     for document in _documents(specs):
-        current = _fixed(document, judge) if fix else document
-        judged.append(Judged(current, judge(current)))
+        current = _fixed(document, lambda changed: judge(changed).findings) if fix else document
+        judged.append(judge(current))
     _print(judged, output)
     failing = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
     return SPEC_ERRORS if any(found.severity in failing for item in judged for found in item.findings) else OK
@@ -130,19 +133,19 @@ def _is_spec(path: Path) -> bool:
     return version.search(start) is not None
 
 
-def _findings(document: Document, environment: str | None, targets: tuple[str, ...]) -> tuple[Diagnostic, ...]:
-    """Those of the spec and of each target; what environments or targets have in common is said once."""
+def _judged(document: Document, environment: str | None, targets: tuple[str, ...]) -> Judged:
+    """The findings of the spec and of each target; what environments or targets have in common is said once."""
     from ctc.language.load import load_each
 
     each, findings = load_each(document, environment)
-    specs = [loaded.spec for loaded in each if loaded.spec is not None]
+    specs = tuple(loaded.spec for loaded in each if loaded.spec is not None)
     if len(specs) < len(each) or not targets:
-        return findings
+        return Judged(document, findings, specs)
     named = (name for spec in specs for name in spec.targets) if "all" in targets else iter(targets)
     found = dict.fromkeys(findings)
     for name in dict.fromkeys(named):
         found.update(dict.fromkeys(_on_target(document, environment, name)))
-    return tuple(found)
+    return Judged(document, tuple(found), specs)
 
 
 def _on_target(document: Document, environment: str | None, target: str) -> Iterator[Diagnostic]:
@@ -209,6 +212,7 @@ def _print_frames(judged: Sequence[Judged]) -> None:
         file = item.document.file
         if not item.findings:
             click.echo(f"{file}: ok")
+            _print_estimates(judged)
             continue
         shown = most_important(item.findings, LIMIT)
         sources = {file: item.document.text} if _piped(item) else read_sources(shown)
@@ -218,6 +222,24 @@ def _print_frames(judged: Sequence[Judged]) -> None:
             plural = "s" if more > 1 else ""
             click.echo(f"+ {more} more finding{plural} (ctc validate -o json shows all)\n")
         click.echo(f"{file}: {summary(item.findings)}")
+        _print_estimates(judged)
+
+
+def _print_estimates(judged: Sequence[Judged]) -> None:
+    """What the gates of a spec can tell, where it is the only one: in a list of specs it would hide the findings."""
+    if len(judged) > 1:
+        return
+    from ctc.language.power import estimates, promotions_of_equals, said
+
+    told: dict[str, None] = {}
+    for spec in judged[0].specs:
+        found = estimates(spec)
+        told.update(dict.fromkeys(f"  {said(item)}" for item in found))
+        equals = promotions_of_equals(spec, found)
+        if equals is not None and len(found) > 1:
+            told[f"  all gates: at most {equals:.3g} equally good models promoted a year"] = None
+    for line in told:
+        click.echo(line)
 
 
 def _piped(item: Judged) -> bool:

@@ -11,6 +11,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from ctc.language.value import Value
+
 
 class Runs(StrEnum):
     """Whose code a step runs, hence in whose image."""
@@ -20,24 +22,24 @@ class Runs(StrEnum):
     CHAMPION = "champion"
 
 
-@dataclass(frozen=True)
-class Ref:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ref(Value):
     """An output of an earlier step: the only way in which steps refer to each other."""
 
     step: str
     output: str
 
 
-@dataclass(frozen=True)
-class Parameter:
+@dataclass(frozen=True, eq=False, repr=False)
+class Parameter(Value):
     """A pipeline parameter; all are strings. `default` None means that the caller must give it."""
 
     name: str
     default: str | None = None
 
 
-@dataclass(frozen=True)
-class Resources:
+@dataclass(frozen=True, eq=False, repr=False)
+class Resources(Value):
     """What one container is given; `cpu` counts virtual CPUs."""
 
     cpu: float
@@ -45,16 +47,16 @@ class Resources:
     disk_bytes: int
 
 
-@dataclass(frozen=True)
-class Spot:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spot(Value):
     """Capacity that may be taken away: how often the command saves its work, and how long a job waits to go on."""
 
     checkpoint: timedelta
     max_wait: timedelta
 
 
-@dataclass(frozen=True)
-class Step:
+@dataclass(frozen=True, eq=False, repr=False)
+class Step(Value):
     """One container.
 
     `argv` holds the user's words, with placeholders such as `{train}`, for `Runs.USER`; it is empty for our steps,
@@ -83,8 +85,8 @@ class Step:
     spot: Spot | None = None
 
 
-@dataclass(frozen=True)
-class Branch:
+@dataclass(frozen=True, eq=False, repr=False)
+class Branch(Value):
     """`then` runs only if the flag `on` is true. What depends on a step inside stands inside."""
 
     on: Ref
@@ -95,8 +97,8 @@ class Branch:
 Node = Step | Branch
 
 
-@dataclass(frozen=True)
-class Pipeline:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pipeline(Value):
     """`on_exit` runs last and always, also after a failure."""
 
     name: str
@@ -121,8 +123,8 @@ def _steps(nodes: tuple[Node, ...]) -> Iterator[Step]:
             yield node
 
 
-@dataclass(frozen=True)
-class Wakes:
+@dataclass(frozen=True, eq=False, repr=False)
+class Wakes(Value):
     """When the wake pipeline is started: every `every`, and at each cron instant (five fields) in its zone."""
 
     every: timedelta
@@ -130,8 +132,8 @@ class Wakes:
     """(trigger name, cron, IANA zone)"""
 
 
-@dataclass(frozen=True)
-class System:
+@dataclass(frozen=True, eq=False, repr=False)
+class System(Value):
     """All that one target needs to emit one spec in one environment.
 
     `root` is the URI, without trailing slash, below which state, attempts, records and step documents live.

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from ctc.diagnostics import CtcError
@@ -18,7 +19,13 @@ _PLAIN = re.compile(r"(?:\.{1,2}/|--?)?[A-Za-z_][A-Za-z0-9_./-]*|\.|(?:\d+[wdhms
 _WORDS = re.compile(r"(?i)y|n|yes|no|on|off|true|false|null")
 """What YAML 1.1 takes for a boolean or nothing."""
 
-_ESCAPED = re.compile("[\x00-\x1f\x7f-\xa0\xad\u2028\u2029\ufeff\ufffe\uffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What Python puts for the bytes of a file's name that are not UTF-8."""
+
+_LONGEST = 24
+"""Characters of a number that is written without an exponent."""
+
+_ESCAPED = re.compile("[\x00-\x1f\x7f-\xa0\xad\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Noted:
 
 def fits(key: str | int, value: Any, depth: int) -> bool:
     """Whether a value fits on its key's line, so many levels deep."""
-    return len(f"{'  ' * (depth - 1)}{key}: {_flow(value)}") <= WIDTH
+    return len(f"{'  ' * (depth - 1)}{scalar(key)}: {_flow(value)}") <= WIDTH
 
 
 Tree = Mapping[str, Any]
@@ -57,14 +64,18 @@ def emit(tree: Tree, head: Sequence[str] = ()) -> str:
         spaced = "\n" in block or "\n" in previous
         text += ("\n" if previous and spaced else "") + block + "\n"
         previous = block
+    if _SURROGATE.search(text):
+        raise _unwritable("it holds bytes that are no text")
     document = parse(text)
     if document.diagnostics:
-        raise CtcError(
-            f"a name cannot be written in YAML: {document.diagnostics[0].message}", "rename the column or the file"
-        )
+        raise _unwritable(document.diagnostics[0].message)
     if document.data != plain(tree):
         raise ValueError("the emitted spec does not read back as it was meant")
     return text
+
+
+def _unwritable(why: str) -> CtcError:
+    return CtcError(f"a name or a value cannot be written in YAML: {why}", "rename the column or the file")
 
 
 def plain(value: Any) -> Any:
@@ -87,16 +98,32 @@ def scalar(value: str | int | float | bool | None) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        # Without an exponent, which YAML 1.1 reads as text unless it has a dot and a sign.
-        return format(Decimal(repr(value)), "f")
+        return _number(value)
     if _PLAIN.fullmatch(value) and not _WORDS.fullmatch(value):
         return value
     return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
+def _number(value: float) -> str:
+    """With a dot, so that it stays a float; YAML 1.1 reads an exponent as text unless it has a dot and a sign."""
+    if not isfinite(value):
+        raise _unwritable(f"{value} is no number")
+    text = format(Decimal(repr(value)), "f")
+    if len(text) > _LONGEST:
+        digits, _, exponent = repr(value).partition("e")
+        return f"{digits if '.' in digits else f'{digits}.0'}e{exponent}"
+    return text if "." in text else f"{text}.0"
+
+
+def _key(key: str) -> str:
+    if key == "<<":
+        raise _unwritable("the key `<<` merges")
+    return scalar(key)
+
+
 def _flow(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{scalar(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
     return scalar(value)
@@ -108,19 +135,19 @@ def _entry(key: str, value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, Noted):
         note, inner = _comment(value.comment), value.value
     if isinstance(inner, Mapping) and inner:
-        yield f"{indent}{scalar(key)}:" + (f"  {note}" if note else "")
+        yield f"{indent}{_key(key)}:" + (f"  {note}" if note else "")
         for name, item in inner.items():
             yield from _entry(name, item, depth + 1)
         return
     wrap = isinstance(inner, Line) and inner.wrap
-    line = f"{indent}{scalar(key)}: {_flow(inner.value if isinstance(inner, Line) else inner)}"
+    line = f"{indent}{_key(key)}: {_flow(inner.value if isinstance(inner, Line) else inner)}"
     if not note and (len(line) <= WIDTH or not wrap):
         yield line
     elif len(line) + 2 + len(note) <= WIDTH:
         yield f"{line}  {note}"
     else:
         yield from ([f"{indent}{note}"] if note else [])
-        yield from _wrapped(scalar(key), inner.value, indent) if wrap and len(line) > WIDTH else [line]
+        yield from _wrapped(_key(key), inner.value, indent) if wrap and len(line) > WIDTH else [line]
 
 
 def _wrapped(key: str, items: Sequence[Any], indent: str) -> Iterator[str]:

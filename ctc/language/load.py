@@ -10,8 +10,6 @@ from ctc.diagnostics import Diagnostic, Label, Severity
 from ctc.language import gaps
 from ctc.language.based import not_run
 from ctc.language.checks import Found, run, run_on_environments
-from ctc.language.fixes import attach
-from ctc.language.ignore import apply
 from ctc.language.render import DEFAULT, FIRST_ROW, environments_of, render, rows_of
 from ctc.language.shape import check_shape, schema
 from ctc.language.source import Document, read
@@ -119,12 +117,21 @@ def _placed(found: Iterable[Found], spans: Spans) -> Iterator[Diagnostic]:
 
 def _finished(found: Iterable[Diagnostic], document: Document, *, everywhere: bool = False) -> tuple[Diagnostic, ...]:
     """The findings in the order of the file, less those that a comment silences. `everywhere`: in all environments."""
+    found = tuple(found)
 
     def order(item: Diagnostic) -> tuple[int, int, str, str]:
         line, column = (item.span.line, item.span.column) if item.span is not None else (0, 0)
         return line, column, item.code, item.message
 
-    return tuple(sorted(apply(attach(found, document), document, everywhere=everywhere), key=order))
+    if any(item.code == _UNUSED for item in found):
+        from ctc.language.fixes import attach
+
+        found = attach(found, document)
+    if "ctc:" in document.text:
+        from ctc.language.ignore import apply
+
+        found = apply(found, document, everywhere=everywhere)
+    return tuple(sorted(found, key=order))
 
 
 def _has_errors(diagnostics: Iterable[Diagnostic]) -> bool:

@@ -13,12 +13,6 @@ from typing import Any
 from ctc.diagnostics import Diagnostic, Label, Severity, Span
 from ctc.language.spans import Path, Spans, at
 
-CODES: dict[str, str] = {
-    "CT225": "a matrix whose rows cannot be read",
-    "CT226": "matrix rows that cannot be told apart",
-    "CT228": "a row of the matrix that is missing or unknown",
-}
-
 MAX_ROWS = 10_000
 """More are a slip of the hand: each row is a deployment of its own, with its own schedule."""
 

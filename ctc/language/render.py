@@ -9,9 +9,6 @@ from typing import Any
 
 from ctc.diagnostics import Diagnostic, Edit, Label, Severity
 from ctc.language.based import inner, resolved
-from ctc.language.fixes import rename
-from ctc.language.matrix import CODES as MATRIX_CODES
-from ctc.language.matrix import Row, read_matrix
 from ctc.language.shape import schema
 from ctc.language.source import Document
 from ctc.language.spans import Path, Spans, at
@@ -25,8 +22,10 @@ CODES: dict[str, str] = {
     "CT222": "a variable that is not defined",
     "CT223": "a reference other than ${var.NAME} and ${matrix.COLUMN}",
     "CT224": "a variable that nothing uses",
-    **MATRIX_CODES,
+    "CT225": "a matrix whose rows cannot be read",
+    "CT226": "matrix rows that cannot be told apart",
     "CT227": "a column that the matrix does not have",
+    "CT228": "a row of the matrix that is missing or unknown",
     "CT302": "a target that the spec does not name",
 }
 
@@ -59,6 +58,8 @@ def rows_of(document: Document) -> tuple[str, ...]:
     """The keys of the rows of a document's matrix; none where it has no matrix, or one that cannot be read."""
     if not isinstance(document.data, dict) or "matrix" not in document.data:
         return ()
+    from ctc.language.matrix import read_matrix
+
     return tuple(row.key for row in read_matrix(document.data["matrix"], document.spans, document.file).rows)
 
 
@@ -82,7 +83,7 @@ def render(document: Document, environment: str | None, target: str | None, row:
         renderer.data,
         renderer.spans,
         chosen or DEFAULT,
-        renderer.row.key,
+        renderer.row,
         renderer.filled,
         renderer.patched,
         tuple(renderer.diagnostics),
@@ -95,7 +96,8 @@ class _Renderer:
     data: dict[str, Any] = field(init=False)
     spans: Spans = field(init=False)
     diagnostics: list[Diagnostic] = field(default_factory=list)
-    row: Row = field(default_factory=lambda: Row("", {}))
+    row: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
     filled: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     patched: dict[Path, Path] = field(default_factory=dict)
 
@@ -134,6 +136,8 @@ class _Renderer:
             if key is not None and key != FIRST_ROW:
                 self.report("CT228", f"there is no row `{key}`: the spec has no `matrix`", ())
             return
+        from ctc.language.matrix import read_matrix
+
         matrix = read_matrix(section, self.spans, self.document.file)
         self.diagnostics.extend(matrix.diagnostics)
         keys = [row.key for row in matrix.rows]
@@ -143,7 +147,8 @@ class _Renderer:
             self.report("CT228", "this spec has a matrix; say which row", ("matrix",), f"use --row: {_some(keys)}")
         elif key != FIRST_ROW and key not in keys:
             self.report("CT228", f"the matrix has no row `{key}`", ("matrix",), f"it has: {_some(keys)}")
-        self.row = matrix.rows[keys.index(key) if key in keys else 0]
+        chosen = matrix.rows[keys.index(key) if key in keys else 0]
+        self.row, self.columns = chosen.key, chosen.values
 
     def patch(self, environment: str) -> None:
         patch = self.data["environments"][environment]
@@ -221,6 +226,8 @@ class _Renderer:
     def _missed(self, names: list[str], path: Path, key: str, source: Path) -> None:
         from difflib import get_close_matches
 
+        from ctc.language.fixes import rename
+
         where = f"`{'.'.join(map(str, path))}`" if path else "the spec"
         close = get_close_matches(key, [name for name in names if name not in ("environments", key)], 1)
         advice = (
@@ -254,7 +261,7 @@ class _Renderer:
             return [self._filled(item, (*path, index), variables, used) for index, item in enumerate(value)]
         if not isinstance(value, str) or "${" not in value:
             return value
-        scopes = {"var": variables, "matrix": self.row.values}
+        scopes = {"var": variables, "matrix": self.columns}
         found = {match[1]: self._reference(match[1], path, scopes) for match in _REFERENCE.finditer(value)}
         references = {word: item for word, item in found.items() if item is not None}
         used.update(name for scope, name in references.values() if scope == "var")
@@ -289,7 +296,7 @@ class _Renderer:
     def _undefined(self, scope: str, name: str, path: Path, known: Mapping[str, Any]) -> None:
         from difflib import get_close_matches
 
-        if scope == "matrix" and any(item.code in MATRIX_CODES for item in self.diagnostics) and not known:
+        if scope == "matrix" and any(item.code in ("CT225", "CT226", "CT228") for item in self.diagnostics) and not known:
             return
         close = get_close_matches(name, list(known), 1)
         suggestion = f"did you mean ${{{scope}.{close[0]}}}?" if close else ""

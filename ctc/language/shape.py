@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ctc.diagnostics import Diagnostic, Edit, Severity, Span
 from ctc.language.based import resolved
 from ctc.language.conforms import conforms
-from ctc.language.fixes import rename
 from ctc.language.spans import Path, Spans, at
 from ctc.language.units import READERS
 
@@ -257,6 +256,8 @@ class _Translation:
 
     def _renamed(self, path: Path, close: list[str], *, key: bool = False) -> Edit | None:
         """The fix that goes with "did you mean"."""
+        from ctc.language.fixes import rename
+
         place = self.spans.get(path)
         span: Span | None = None if place is None else place.key if key else place.value
         return rename(span, close[0]) if close and span is not None else None

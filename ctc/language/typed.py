@@ -9,12 +9,10 @@ from ctc.language.based import in_base_units
 from ctc.language.shape import schema
 from ctc.language.spec import (
     Approval,
-    Batch,
     Captured,
     Check,
     ColumnHoldout,
     Columns,
-    Cost,
     Csv,
     CsvFormat,
     Distributed,
@@ -28,17 +26,13 @@ from ctc.language.spec import (
     HashHoldout,
     Holdout,
     Input,
-    Instances,
     Join,
     Label,
-    LiveLimit,
     ManualTrigger,
     MaxRuns,
     Metric,
     NewDataTrigger,
-    Notification,
     Occurrences,
-    Online,
     Over,
     Parquet,
     PerformanceTrigger,
@@ -49,14 +43,10 @@ from ctc.language.spec import (
     Rearm,
     Resources,
     Retraining,
-    Rollout,
-    RolloutStep,
     ScheduleTrigger,
     Score,
     Secret,
-    Serving,
     Slice,
-    Smoke,
     Source,
     Spec,
     Spot,
@@ -120,10 +110,7 @@ def spec_from(data: Tree, environment: str, row: str = "", gaps: tuple[str, ...]
         promotion=_promotion(tree["promotion"]),
         triggers=tuple(_trigger(name, trigger) for name, trigger in tree["triggers"].items()),
         trigger_policy=_trigger_policy(tree.get("trigger_policy", {})),
-        serving=tuple(_serving(name, entry) for name, entry in tree.get("serving", {}).items()),
-        rollout=_rollout(tree["rollout"]) if "rollout" in tree else None,
-        cost=Cost(**tree["cost"]) if "cost" in tree else None,
-        notifications=tuple(_notification(name, entry) for name, entry in tree.get("notifications", {}).items()),
+        **_in_use(tree),
         contender_from=tree.get("contender", {}).get("from"),
         targets={
             name: {key: value for key, value in settings.items() if key != "variables"}
@@ -168,16 +155,16 @@ def _check(name: str, data: Tree) -> Check:
 
 
 def _prepare(data: Tree) -> Prepare:
-    return Prepare(**{**data, **_machine(data)})
+    return Prepare(**{**data, **machine(data)})
 
 
 def _training(data: Tree) -> Training:
     hyperparameters = data.get("hyperparameters", {})
     seed = hyperparameters.get("seed", 0)
-    made: dict[str, Any] = {**data, **_machine(data)}
+    made: dict[str, Any] = {**data, **machine(data)}
     made["seed"] = data.get("seed", seed if type(seed) is int else 0)
     made["inputs"] = tuple(Input(name, **given) for name, given in data.get("inputs", {}).items())
-    made["env"] = {name: _value(given) for name, given in data.get("env", {}).items()}
+    made["env"] = {name: value(given) for name, given in data.get("env", {}).items()}
     # Parquet needs no settings, so it is the absence of others.
     form = made.pop("format", "parquet")
     if form != "parquet":
@@ -188,11 +175,11 @@ def _training(data: Tree) -> Training:
     return Training(**made)
 
 
-def _value(given: Any) -> Any:
+def value(given: Any) -> Any:
     return Secret(**given) if isinstance(given, Mapping) else given
 
 
-def _machine(data: Tree) -> dict[str, Any]:
+def machine(data: Tree) -> dict[str, Any]:
     """The `resources` of a section that may have them."""
     if "resources" not in data:
         return {}
@@ -289,45 +276,13 @@ def _trigger_policy(data: Tree) -> TriggerPolicy:
     return TriggerPolicy(**made)
 
 
-def _serving(name: str, data: Tree) -> Serving:
-    made: dict[str, Any] = {**data, **_machine(data)}
-    if "online" in data:
-        made["online"] = Online(**data["online"])
-    if "batch" in data:
-        made["batch"] = Batch(**{**data["batch"], "schedule": ScheduleTrigger(**data["batch"]["schedule"])})
-    if "instances" in data:
-        made["instances"] = Instances(**data["instances"])
-    return Serving(name=name, **made)
+def _in_use(tree: Tree) -> dict[str, Any]:
+    """How the model is used, for the specs that say so: their types are imported for them only."""
+    if not tree.keys() & {"serving", "rollout", "cost", "notifications"}:
+        return {}
+    from ctc.language.typed_serving import in_use
 
-
-def _rollout(data: Tree) -> Rollout:
-    made: dict[str, Any] = dict(data)
-    made["steps"] = tuple(_rollout_step(step) for step in data["steps"])
-    made["limits"] = tuple(_live_limit(name, limit) for name, limit in data.get("limits", {}).items())
-    return Rollout(**made)
-
-
-def _rollout_step(data: Tree) -> RolloutStep:
-    made = {"duration" if key == "for" else key: value for key, value in data.items()}
-    if "smoke" in data:
-        made["smoke"] = Smoke(**data["smoke"])
-    if "approval" in data:
-        made["approval"] = Approval(**data["approval"])
-    made["gates"] = tuple(_live_limit(name, limit) for name, limit in data.get("gates", {}).items())
-    return RolloutStep(**made)
-
-
-def _live_limit(name: str, data: Tree) -> LiveLimit:
-    kind: Any
-    [(kind, arguments)] = data.items()
-    return LiveLimit(name, kind, arguments)
-
-
-def _notification(name: str, data: Tree) -> Notification:
-    kind: Any
-    [kind] = data.keys() - {"events"}
-    arguments = {key: _value(given) for key, given in data[kind].items()}
-    return Notification(name, kind, arguments, data["events"])
+    return in_use(tree)
 
 
 def _given(data: Tree, *keys: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ class Explanation:
         return "It cannot be ignored."
 
     def text(self) -> str:
-        """The explanation without its title."""
+        """The explanation as plain text."""
         parts = [_sentence(self.title), self.why]
         parts += [f"{name}:\n\n{_indented(snippet)}" for name, snippet in self.examples()]
         return "\n\n".join(part for part in (*parts, self.ignoring) if part)
@@ -60,6 +60,14 @@ class Explanation:
         parts = [_sentence(self.title), self.why]
         parts += [f"{name}:\n\n```yaml\n{snippet.strip(chr(10))}\n```" for name, snippet in self.examples()]
         return "\n\n".join(part for part in (*parts, self.ignoring) if part)
+
+    def page(self, width: int, bold: Callable[[str], str] = str) -> str:
+        """The explanation for a terminal, headed as its findings are: prose fills `width`, examples stay."""
+        head = self.code if self.severity is None else f"{self.severity}[{self.code}]"
+        parts = [bold(f"{head}: {self.title}")]
+        parts += [_filled(paragraph, width) for paragraph in self.why.split("\n\n") if paragraph]
+        parts += [f"{bold(f'{name}:')}\n\n{_indented(snippet)}" for name, snippet in self.examples()]
+        return "\n\n".join((*parts, _filled(self.ignoring, width))) + "\n"
 
     def examples(self) -> list[tuple[str, str]]:
         return [(name, text) for name, text in (("Wrong", self.wrong), ("Right", self.right)) if text.strip()]
@@ -114,3 +122,9 @@ def _sentence(title: str) -> str:
 
 def _indented(snippet: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in snippet.strip("\n").split("\n"))
+
+
+def _filled(paragraph: str, width: int) -> str:
+    from textwrap import fill
+
+    return fill(" ".join(paragraph.split()), width, break_long_words=False, break_on_hyphens=False)

@@ -11,11 +11,12 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ctc import targets
 from ctc.compiler.target import Execution
@@ -23,58 +24,18 @@ from ctc.compiler.write import MANIFEST, differences, write
 from ctc.diagnostics import CtcError
 from ctc.language.spec import Spec
 from ctc.policy.windows import format_instant
-from ctc.run.machine import machine, store_code
+from ctc.run.machine import LOCK, machine, store_code
 from ctc.run.preflight import Where, forward, missing_module, ready
 from ctc.run.processes import end_children
+from ctc.run.progress import Progress, Silent
 from ctc.run.records import Record, mapping, read_document, read_records, state_folder
 from ctc.run.warm import Warm
 from ctc.run.watch import Watch, logged, tail
+from ctc.steps.handover import ENGINE, REGISTRY, RUNNER
 from ctc.steps.local import FileObjectStore
 
 MAX_WAKES = 10
 """Wakes at one instant. An attempt is started at most three times, so a sound state needs at most five."""
-
-
-class Progress(Protocol):
-    """What a run tells while it goes on. Records are those that appeared since it last told."""
-
-    def instant(self, instant: datetime) -> None: ...
-
-    def woke(self, records: Sequence[Record], said: str) -> None:
-        """`said` is the wake's own summary, in a line; empty if it gave none."""
-        ...
-
-    def training(self, attempt: str) -> None: ...
-
-    def step_ended(self, step: str, status: str, seconds: float) -> None: ...
-
-    def waiting(self, seconds: float) -> None:
-        """Called a few times a second; `seconds` since the last step ended."""
-        ...
-
-    def trained(self, record: Record | None, seconds: float) -> None: ...
-
-
-class Silent:
-    """Tells nobody."""
-
-    def instant(self, instant: datetime) -> None:
-        pass
-
-    def woke(self, records: Sequence[Record], said: str) -> None:
-        pass
-
-    def training(self, attempt: str) -> None:
-        pass
-
-    def step_ended(self, step: str, status: str, seconds: float) -> None:
-        pass
-
-    def waiting(self, seconds: float) -> None:
-        pass
-
-    def trained(self, record: Record | None, seconds: float) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -285,10 +246,13 @@ def _execute(session: _Session, start: _Start) -> Execution:
         status=session.state / "attempts" / start.attempt / "status" if start.attempt else scratch,
         scratch=scratch,
     )
-    session.warm.prepare("engine", here.environment)
-    if start.pipeline == "train":
-        session.warm.prepare("registry", here.environment)
     execute = targets.load_rehearsal(session.deployment.target)
+    runner = getattr(sys.modules[execute.__module__], "RUNNER", "")
+    if runner:
+        session.warm.prepare(RUNNER, here.environment, runner)
+    session.warm.prepare(ENGINE, here.environment)
+    if start.pipeline == "train":
+        session.warm.prepare(REGISTRY, here.environment)
     try:
         with logged(start.log, append=bool(start.attempt), echo=session.echo):
             return execute(session.deployment.bundle, start.pipeline, dict(start.parameters), here)
@@ -380,7 +344,7 @@ def _writable(state: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _locked(state: Path) -> Iterator[None]:
     """Holds the state folder for this process; the lock goes with the process, however it ends."""
-    with (state / "run.lock").open("a+") as lock:
+    with (state / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

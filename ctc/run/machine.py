@@ -17,11 +17,14 @@ import ctc
 from ctc.compiler.target import Machine
 from ctc.diagnostics import CtcError
 from ctc.language.spec import Spec
-from ctc.run import warm_client
-from ctc.run.warm import FOLDER
+from ctc.run import warm
+from ctc.steps import handover
 
 MAX_CODE_BYTES = 100 * 1000**2
 """A code folder above this holds data: every version keeps a copy of it."""
+
+LOCK = "run.lock"
+"""In a state folder: held by the run that uses it."""
 
 OLDEST_PYTHON = (3, 7)
 """What the step that runs the user's command needs of the user's interpreter."""
@@ -66,7 +69,7 @@ def machine(state: Path, *, root: str, working: Path, python: str, code: str, st
         "CTC_CODE_STORE": str(state / "code"),
         "CTC_CODE": code,
         "CTC_STATUS_DIR": str(status),
-        "CTC_WARM": str(state / FOLDER),
+        handover.FOLDER: str(state / warm.FOLDER),
         "CTC_DIE_WITH_PARENT": "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -78,7 +81,7 @@ def _write_dispatchers(folder: Path, python: str) -> Path:
     text = _DISPATCHER.format(
         path=shlex.quote(str(Path(ctc.__file__).resolve().parent.parent)),
         ours=shlex.quote(sys.executable),
-        client=shlex.quote(warm_client.__file__),
+        client=shlex.quote(handover.__file__),
         users=shlex.quote(python),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,14 +137,19 @@ def store_code(spec: Spec, folder: Path, state: Path) -> str:
         raise CtcError(
             f"training.code: {source} is not a folder", "name the folder of the training code, relative to the spec"
         )
+    excluded = _not_code(spec, folder, state)
     store = state / "code"
     store.mkdir(parents=True, exist_ok=True)
     for left in store.glob(".partial-*"):
         shutil.rmtree(left, ignore_errors=True)
+    digest = _digest(source, excluded)
+    if (store / digest).is_dir():
+        return digest
     partial = store / f".partial-{os.getpid()}"
     partial.mkdir()
     try:
-        digest = _copy(source, partial, _not_code(spec, folder, state))
+        # Of what was copied: somebody may be writing to the folder.
+        digest = _digest(source, excluded, partial)
         if not (store / digest).is_dir():
             partial.rename(store / digest)
     finally:
@@ -149,7 +157,8 @@ def store_code(spec: Spec, folder: Path, state: Path) -> str:
     return digest
 
 
-def _copy(source: Path, destination: Path, excluded: frozenset[Path]) -> str:
+def _digest(source: Path, excluded: frozenset[Path], copies: Path | None = None) -> str:
+    """Of the contents of a code folder, which are copied on the way if `copies` says where to."""
     digest, total = hashlib.sha256(), 0
     for file in _files(source, excluded):
         total += file.stat().st_size
@@ -159,12 +168,12 @@ def _copy(source: Path, destination: Path, excluded: frozenset[Path]) -> str:
                 "point training.code at a folder that holds the code only, and keep data outside it",
             )
         relative = file.relative_to(source)
-        copy = destination / relative
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        content = file.read_bytes()
-        copy.write_bytes(content)
-        executable = os.access(file, os.X_OK)
-        copy.chmod(0o755 if executable else 0o644)
+        content, executable = file.read_bytes(), os.access(file, os.X_OK)
+        if copies is not None:
+            copy = copies / relative
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+            copy.chmod(0o755 if executable else 0o644)
         digest.update(f"{relative.as_posix()}\0{int(executable)}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
@@ -186,8 +195,10 @@ def _files(source: Path, excluded: frozenset[Path]) -> Iterator[Path]:
 
 
 def _is_code(folder: Path, excluded: frozenset[Path]) -> bool:
-    environment = (folder / "pyvenv.cfg").is_file()
-    return folder.name not in _NOT_CODE and folder.resolve() not in excluded and not environment
+    if folder.name in _NOT_CODE or folder.resolve() in excluded:
+        return False
+    environment, other_state = (folder / "pyvenv.cfg").is_file(), (folder / LOCK).is_file()
+    return not environment and not other_state
 
 
 def _not_code(spec: Spec, folder: Path, state: Path) -> frozenset[Path]:

@@ -103,16 +103,18 @@ def _installed(name: str) -> bool:
 
 def _sources(spec: Spec, folder: Path) -> Iterator[Problem]:
     for source in spec.sources:
-        if source.path is None or ("://" in source.path and not source.path.startswith("file://")):
-            continue
-        kind = "parquet" if source.parquet is not None else "csv"
-        wrong = _wrong_with(folder / source.path.removeprefix("file://"), kind)
-        if wrong:
-            yield Problem(wrong, f"sources.{source.name}.{kind}.path")
+        if source.path is not None:
+            kind = "parquet" if source.parquet is not None else "csv"
+            wrong = _wrong_with(source.path, kind, folder)
+            if wrong:
+                yield Problem(wrong, f"sources.{source.name}.{kind}.path")
 
 
-def _wrong_with(place: Path, kind: str) -> str:
+def _wrong_with(path: str, kind: str, folder: Path) -> str:
     """Why there is nothing to read at a file, a folder or a pattern; empty if there is something."""
+    place = folder / path.removeprefix("file://")
+    if "://" in path and not path.startswith("file://"):
+        return f"{path} is not of this machine, and a run here reads nothing else; override it in an environment"
     if place.is_file():
         found = [str(place)]
     else:

@@ -1,12 +1,12 @@
-"""Interpreters that have loaded the libraries of our steps before a step asks for them.
+"""Interpreters that have loaded the libraries of our programs before a run asks for them.
 
 Loading takes longer than most steps work, and a run has many steps. Such an interpreter is a process of the run; each
 step is a fork of it, with the words, environment, working folder and open files of the process that asks. So the step
 is the same program in a process of its own, and what it leaves in memory no other step sees.
 
-The asking process (`warm_client.py`, in place of `python -m ctc.step`) connects to a socket in a folder that only this
-user can enter, sends an order, hears `started`, and at the end the step's wait status. If it goes away, the step is
-killed; if nobody listens, it loads everything itself.
+The asking process (`ctc/steps/handover.py`) connects to a socket in a folder that only this user can enter, sends an
+order, hears `started`, and at the end the program's wait status. If it goes away, the program is killed; if nobody
+listens, it loads everything itself.
 """
 
 from __future__ import annotations
@@ -26,14 +26,12 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import ctc
 from ctc.compiler.document import SECTIONS
-from ctc.run.warm_client import STARTED
+from ctc.steps.handover import ENGINE, REGISTRY, STARTED, address
 from ctc.steps.shim import die_with_parent
-
-Kind = Literal["engine", "registry"]
 
 FOLDER = "warm"
 """Below the state folder: the sockets."""
@@ -44,7 +42,7 @@ class Warm:
 
     def __init__(self, state: Path) -> None:
         self.folder = state / FOLDER
-        self._started: dict[Kind, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Warm:
         self._remove_sockets()
@@ -61,15 +59,17 @@ class Warm:
             process.stdin.close()
         self._remove_sockets()
 
-    def prepare(self, kind: Kind, environment: Mapping[str, str]) -> None:
-        """Lets an interpreter get ready: `engine` for every step, `registry` for those that write to the registry."""
-        if kind in self._started:
+    def prepare(self, name: str, environment: Mapping[str, str], module: str = "") -> None:
+        """Lets an interpreter get ready, once. One that is not of our steps loads what `module.load()` does."""
+        if name in self._started:
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Where a folder takes no sockets, or its path is too long for one, the steps load everything themselves.
+        # Where a folder takes no sockets, or its path is too long for one, the programs load everything themselves.
         with socket.socket(socket.AF_UNIX) as listener, contextlib.suppress(OSError):
-            _bind(listener, self.folder, kind)
-            self._started[kind] = _start(kind, listener, environment)
+            with address(str(self.folder), name) as place:
+                listener.bind(place)
+            listener.listen(16)
+            self._started[name] = _start([name, str(listener.fileno()), module], listener, environment)
 
     def _remove_sockets(self) -> None:
         for path in self.folder.glob("*"):
@@ -78,22 +78,11 @@ class Warm:
             self.folder.rmdir()
 
 
-def _bind(listener: socket.socket, folder: Path, name: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        # The address of a socket has room for 107 bytes; on Linux this is a short one of any folder.
-        near = Path(f"/proc/self/fd/{descriptor}")
-        listener.bind(str((near if near.exists() else folder) / name))
-        listener.listen(16)
-    finally:
-        os.close(descriptor)
-
-
-def _start(kind: Kind, listener: socket.socket, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(words: list[str], listener: socket.socket, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     root = str(Path(ctc.__file__).resolve().parent.parent)
     known = environment.get("PYTHONPATH", "")
     return subprocess.Popen(
-        [sys.executable, "-P", "-W", "ignore", "-m", "ctc.run.warm", kind, str(listener.fileno())],
+        [sys.executable, "-P", "-W", "ignore", "-m", "ctc.run.warm", *words],
         env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, (root, known)))},
         # Its other end closes with this process.
         stdin=subprocess.PIPE,
@@ -104,13 +93,13 @@ def _start(kind: Kind, listener: socket.socket, environment: Mapping[str, str]) 
 
 
 def main(words: list[str]) -> int:
-    """The interpreter: loads what its kind is for, then forks a process for each order, until its stdin ends."""
-    kind, descriptor = words
+    """The interpreter: loads what it is for, then forks a process for each order, until its stdin ends."""
+    name, descriptor, module = words
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(fileno=int(descriptor))
-    _load(kind)
+    _load(name, module)
     # What is there now is for good: no fork looks through it, which would copy it.
     gc.collect()
     gc.freeze()
@@ -123,14 +112,17 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _load(kind: str) -> None:
-    names = [f"ctc.steps.{step.replace('-', '_')}" for step in SECTIONS]
-    names += ["ctc.steps.new_data", "ctc.steps.local", "ibis.backends.duckdb"]
-    for name in ("ctc.step", *names):
-        # What cannot be loaded here cannot be loaded by the step, which says so.
+def _load(name: str, module: str) -> None:
+    # What cannot be loaded here cannot be loaded by the program either, which says so.
+    with contextlib.suppress(Exception):
+        if name not in (ENGINE, REGISTRY):
+            importlib.import_module(module).load()
+            return
+    steps = [f"ctc.steps.{step.replace('-', '_')}" for step in SECTIONS]
+    for needed in ("ctc.step", *steps, "ctc.steps.new_data", "ctc.steps.local", "ibis.backends.duckdb"):
         with contextlib.suppress(Exception):
-            importlib.import_module(name)
-    if kind == "registry":
+            importlib.import_module(needed)
+    if name == REGISTRY:
         from ctc.steps import local_registry
 
         with contextlib.suppress(Exception):
@@ -138,7 +130,7 @@ def _load(kind: str) -> None:
 
 
 def _attend(connection: socket.socket) -> NoReturn:
-    """Between the one who asks and the step: kills the step if that one goes away, else tells how it ended."""
+    """Between the one who asks and the program: kills it if that one goes away, else tells how it ended."""
     try:
         die_with_parent()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -175,7 +167,7 @@ def _end_when_left(connection: socket.socket, process: int, over: threading.Even
 
 
 def _run(order: Mapping[str, Any], descriptors: list[int]) -> NoReturn:
-    """The step, as `python -m ctc.step` runs it."""
+    """The program, in this process; it does not return."""
     code: object = 1
     try:
         for number, descriptor in enumerate(descriptors):
@@ -185,15 +177,13 @@ def _run(order: Mapping[str, Any], descriptors: list[int]) -> NoReturn:
         os.environ.clear()
         os.environ.update(order["environment"])
         os.chdir(order["folder"])
-        from ctc import step
-
-        code = step.main(order["words"])
+        code = importlib.import_module(order["module"]).main(order["words"])
     except SystemExit as ended:
         code = ended.code
     except BaseException:  # noqa: BLE001  (the outermost frame of a process)
         sys.excepthook(*sys.exc_info())
     finally:
-        # Taking the interpreter apart takes longer than a short step; only what was opened has to be closed.
+        # Taking the interpreter apart takes longer than a short program; only what was opened has to be closed.
         gc.collect()
         atexit._run_exitfuncs()
         sys.stdout.flush()

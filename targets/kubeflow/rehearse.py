@@ -10,6 +10,9 @@ from ctc.targets import kfp_rehearse
 from ctc.targets.kfp_yaml import as_yaml
 from ctc.targets.kubeflow.services import champion_executor
 
+RUNNER = kfp_rehearse.CHILD
+"""The program that runs a pipeline: its `load` loads Kubeflow's runner."""
+
 
 def execute(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], machine: Machine) -> Execution:
     """Runs `pipelines/<pipeline>.yaml` of the bundle. Parameters are those of the pipeline, URIs included.

@@ -6,11 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from ctc.cli.common import guarded
 from ctc.cli.explain import explain
-from ctc.language.checks import CHECKS
+from ctc.language.checks import CHECKS, Rule
 from ctc.report.explanations import Explanation, explanation, explanations
 
 OUTPUTS = sorted((Path(__file__).resolve().parent.parent / "err").glob("*.out"))
@@ -34,20 +35,47 @@ def test_a_code_is_explained_in_any_case(capsys: pytest.CaptureFixture[str]) -> 
     page = said(capsys, "ct248")
     title = next(rule.title for rule in CHECKS if rule.code == "CT248")
 
-    assert page.startswith(f"CT248: {title}\nwarning\n")
+    assert page.startswith(f"warning[CT248]: {title}\n")
     assert "`# ctc: ignore[CT248] reason`" in page
     assert "It cannot be ignored." in said(capsys, "CT101")
 
 
-def test_a_page_has_the_reason_and_both_examples() -> None:
-    item = Explanation("CT299", "a thing", None, "It matters.", "a: 1\nb:\n  c: 2\n", "a: 2\n")
+THING = Explanation("CT299", "a thing", None, "It matters\nto many.\n\nTo all.", "a: 1\nb:\n  c: 2\n", "a: 2\n")
 
-    assert item.text() == (
-        "Finds a thing.\n\nIt matters.\n\nWrong:\n\n    a: 1\n    b:\n      c: 2\n\nRight:\n\n    a: 2\n\n"
+
+def test_a_page_has_the_reason_and_both_examples() -> None:
+    assert THING.text() == (
+        "Finds a thing.\n\nIt matters\nto many.\n\nTo all.\n\nWrong:\n\n    a: 1\n    b:\n      c: 2\n\n"
+        "Right:\n\n    a: 2\n\n"
         "Where it is a warning it can be ignored with a comment and a reason; an error cannot."
     )
-    assert "```yaml\na: 1\nb:\n  c: 2\n```" in item.markdown()
+    assert "```yaml\na: 1\nb:\n  c: 2\n```" in THING.markdown()
     assert "Wrong" not in Explanation("CT299", "a thing", None).text()
+
+
+def test_prose_fills_the_terminal_and_examples_stay() -> None:
+    page = THING.page(14, lambda text: f"<{text}>")
+
+    assert page.startswith("<CT299: a thing>\n\nIt matters to\nmany.\n\nTo all.\n\n<Wrong:>\n\n    a: 1\n    b:\n")
+    assert THING.page(79).splitlines()[2] == "It matters to many."
+
+
+def test_a_code_without_its_page_is_listed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ctc.language.checks.CHECKS", (Rule("CT199", "what is new"),), raising=False)
+
+    assert "  CT199  error    what is new" in said(capsys)
+    assert json.loads(said(capsys, "-o", "json"))["codes"][0]["why"] == ""
+    assert said(capsys, "CT199") == "error[CT199]: what is new\n\nIt cannot be ignored.\n"
+
+
+def test_the_shell_completes_codes() -> None:
+    [argument] = [parameter for parameter in explain.params if parameter.name == "code"]
+    offered = argument.shell_complete(click.Context(explain), "ct10")
+
+    assert [item.value for item in offered] == [f"CT10{digit}" for digit in range(9)]
+    assert offered[0].help == "a file that is not a map"
 
 
 def test_json_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,11 @@ def write_history(state: Path, records: Sequence[Mapping[str, Any]]) -> None:
 @pytest.fixture
 def spec(tmp_path: Path) -> Path:
     (tmp_path / "ctc.yaml").write_text(SPEC)
-    (tmp_path / "train.py").write_text("")
+    for script in ("train.py", "predict.py"):
+        (tmp_path / script).write_text("")
+    (tmp_path / "data").mkdir()
+    for source in ("visits", "prices", "outcomes"):
+        (tmp_path / "data" / f"{source}.parquet").write_text("PAR1 rows PAR1")
     return tmp_path / "ctc.yaml"
 
 

@@ -33,7 +33,8 @@ from ctc.language.spec import (  # fmt: skip
     TriggerPolicy,
 )
 from ctc.run import machine as machines
-from ctc.run.local import Deployment, Ran, Silent, parse_instant, rehearse
+from ctc.run.local import Deployment, Ran, parse_instant, rehearse
+from ctc.run.progress import Silent
 from ctc.run.records import state_folder
 
 ROOT = "s3://acme-ct/toy/default"
@@ -124,8 +125,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
 def deployment(tmp_path: Path) -> Deployment:
     folder = tmp_path / "toy"
     (folder / "data").mkdir(parents=True)
-    (folder / "train.py").write_text("print('train')")
-    (folder / "data" / "visits.parquet").write_text("rows")
+    for script in ("train.py", "predict.py"):
+        (folder / script).write_text(f"print('{script[:-3]}')")
+    (folder / "data" / "visits.parquet").write_text("PAR1 rows PAR1")
     spec = make_spec()
     return Deployment(spec, folder, "kubeflow", state_folder(folder, spec, "kubeflow"))
 
@@ -179,6 +181,47 @@ def test_a_failed_training_is_recorded_then_told_with_its_words(fake: Fake, depl
     assert "exit code 7: no disk" in ran.failure.message
     assert ran.left == (JUNE,)
     assert [record["outcome"] for record in ran.records] == ["failed"]
+
+
+def test_a_missing_module_is_told_with_the_interpreter_that_lacks_it(fake: Fake, deployment: Deployment) -> None:
+    def fail(state: Path, attempt: str) -> Execution:
+        error = "train failed: exit code 1\nModuleNotFoundError: No module named 'lightgbm'"
+        put(state / "attempts" / attempt / "status" / "train.json", {"status": "failed", "error": error})
+        return Execution(False, ("train",), error)
+
+    fake.train = fail
+    ran = run(deployment, MAY)
+
+    assert ran.failure is not None
+    assert f"under {sys.executable}, which has no module lightgbm" in ran.failure.message
+    assert "--python EXE" in ran.failure.message
+
+
+def test_what_is_missing_is_told_before_anything_is_written(fake: Fake, deployment: Deployment) -> None:
+    (deployment.folder / "predict.py").unlink()
+    with pytest.raises(CtcError, match="there is no script"):
+        run(deployment, MAY)
+
+    assert fake.calls == []
+    assert not deployment.state.exists()
+
+
+def test_an_earlier_instant_is_refused_before_anything_runs(fake: Fake, deployment: Deployment) -> None:
+    put(deployment.state / "state.json", {"last_wake": "2024-06-01T00:00:00Z"})
+    with pytest.raises(CtcError, match="instants only go forward"):
+        run(deployment, MAY)
+
+    assert fake.calls == []
+
+
+def test_the_state_of_another_run_is_no_code(deployment: Deployment) -> None:
+    folder, state = deployment.folder, deployment.state
+    before = machines.store_code(deployment.spec, folder, state)
+    for name in ("run.lock", "state.json"):
+        (folder / "trial" / "toy").mkdir(parents=True, exist_ok=True)
+        (folder / "trial" / "toy" / name).write_text("")
+
+    assert machines.store_code(deployment.spec, folder, state) == before
 
 
 def test_an_attempt_is_judged_by_its_last_start(fake: Fake, deployment: Deployment) -> None:
@@ -310,6 +353,30 @@ def test_the_dispatchers_send_our_steps_to_us_and_the_rest_to_the_user(
     assert "Runs one step" in say("python3", "-m", "ctc.step", "--help")
 
 
+@pytest.mark.parametrize("words", [["decide"], ["--help"], ["no-such-step"]])
+def test_a_step_answers_the_same_in_an_interpreter_that_is_ready(
+    words: list[str], fake: Fake, deployment: Deployment
+) -> None:
+    def say() -> tuple[int, str, str]:
+        environment = dict(fake.machines[-1].environment)
+        command = ["python3", "-m", "ctc.step", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=deployment.folder)
+        return done.returncode, done.stdout, done.stderr
+
+    during: list[tuple[int, str, str]] = []
+
+    def train(state: Path, attempt: str) -> Execution:
+        assert sorted(path.name for path in (state / "warm").iterdir()) == ["engine", "registry"]
+        during.append(say())
+        return fake.succeed(state, attempt)
+
+    fake.train = train
+    run(deployment, MAY)
+
+    assert not (deployment.state / "warm").exists()
+    assert during == [say()]
+
+
 def test_the_machine_says_what_the_steps_need(fake: Fake, deployment: Deployment) -> None:
     run(deployment, MAY)
     wake, train, _ = fake.machines
@@ -331,7 +398,7 @@ def test_code_is_stored_by_its_contents_without_data_and_leavings(deployment: De
     first = machines.store_code(deployment.spec, folder, state)
     stored = {path.relative_to(state / "code" / first).as_posix() for path in (state / "code" / first).rglob("*.*")}
 
-    assert stored == {"train.py", "lib/util.py"}
+    assert stored == {"train.py", "predict.py", "lib/util.py"}
     assert machines.store_code(deployment.spec, folder, state) == first
     (folder / "train.py").write_text("print('changed')")
     assert machines.store_code(deployment.spec, folder, state) != first
@@ -402,7 +469,13 @@ def test_a_report_overwrites_nothing_but_a_report(tmp_path: Path) -> None:
     _require_page(tmp_path / "old.html")
     _require_page(tmp_path / "new.html")
 
-    for path in (tmp_path / "ctc.yaml", tmp_path, tmp_path / "link.html", Path("/dev/null")):
+    for path in (
+        tmp_path / "ctc.yaml",
+        tmp_path,
+        tmp_path / "link.html",
+        Path("/dev/null"),
+        tmp_path / "ctc.yaml" / "x",
+    ):
         with pytest.raises(click.UsageError):
             _require_page(path)
 

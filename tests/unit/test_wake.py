@@ -129,7 +129,7 @@ def test_a_first_run_is_launched_with_everything_it_needs(services: Services) ->
 
 def test_a_quiet_wake_writes_no_record(services: Services, tmp_path: Path) -> None:
     result = woken(services, manual="")
-    assert result.reason == "asked quiet"
+    assert result.reason == "asked quiet: nobody asked"
     assert result.numbers["record"] is None
     assert not (tmp_path / "records").exists()
 

@@ -8,21 +8,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.language import gaps, render, shape, source
-from ctc.language.explained import Explanation, explanation
 from ctc.language.spec import Spec
 
+if TYPE_CHECKING:
+    from ctc.language.explained import Explanation
+
 TOPICS = (
+    "column_types",
     "cost",
     "data",
+    "data_checks",
     "environments",
     "evaluation",
     "gates",
     "names",
     "power",
+    "secrets",
     "serving",
     "time",
     "training",
@@ -58,6 +63,8 @@ class Rule:
     @property
     def explanation(self) -> Explanation:
         """Why it matters, with a wrong and a right example: its page in `explained/`."""
+        from ctc.language.explained import explanation
+
         return explanation(self.code)
 
 

@@ -6,12 +6,16 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from ctc.diagnostics import Severity
 from ctc.language.checks import Finding, check
 from ctc.language.checks.time import NOTHING, retraining_schedules, written
 from ctc.language.checks.triggers import most_within
-from ctc.language.spec import Cost, DriftTrigger, EventTrigger, PerformanceTrigger, Spec
+from ctc.language.spec import DriftTrigger, EventTrigger, PerformanceTrigger, ScheduleTrigger, Spec
+
+if TYPE_CHECKING:
+    from ctc.language.spec.serving import Cost
 
 _MONTH = timedelta(days=30)
 _ADDRESS = re.compile(r"[^@\s,;<>:]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -40,7 +44,7 @@ def runs_come_to_an_end(spec: Spec) -> Iterator[Finding]:
             yield Finding(
                 f"triggers.{trigger.name}.{what}",
                 f"while it is over its line, and runs promote nothing, every wake starts another: {often}",
-                "write `trigger_policy.cooldown`, `max_runs` or `rearm: {new_rows: ..., backoff: ...}`, which holds it back",
+                "write `trigger_policy.cooldown`, `max_runs` or `rearm: {new_rows: ..., backoff: ...}`",
             )
         elif isinstance(kind, EventTrigger) and kind.dedupe_by is None:
             yield Finding(
@@ -102,7 +106,11 @@ def the_budget_lasts(spec: Spec) -> Iterator[Finding]:
         return
     fit, limit = math.floor(month / run), spec.trigger_policy.max_runs
     wanted = [
-        (most_within(schedule, _MONTH), f"triggers.{trigger.name}.schedule.cron", f"`{schedule.cron}` fires")
+        (
+            most_within(ScheduleTrigger(schedule.cron, "UTC"), _MONTH),
+            f"triggers.{trigger.name}.schedule.cron",
+            f"`{schedule.cron}` fires",
+        )
         for trigger, schedule, _ in retraining_schedules(spec)
         if not trigger.exempt
     ]

@@ -120,7 +120,11 @@ def _idle_argument(metric: Metric, task: str) -> tuple[str, str, str] | None:
     """The argument (with its dot), why it is idle, and what to write; None where all is well."""
     given: Any = metric.arguments
     if metric.kind == "pinball" and given["quantile"] in (0, 1):
-        return ".quantile", "a quantile of 0 or 1 is met by any prediction that is far enough out", "0.9, for instance"
+        return (
+            ".quantile",
+            "a quantile of 0 or 1 is met by any prediction that is far enough out",
+            "write one in between, such as 0.9",
+        )
     if metric.kind in ("precision_at_fpr", "recall_at_fpr") and given["fpr"] in (0, 1):
         what = "hangs on the one highest negative" if given["fpr"] == 0 else "flags every row"
         return (
@@ -137,8 +141,6 @@ def _idle_argument(metric: Metric, task: str) -> tuple[str, str, str] | None:
         return ".average", "with two classes there is nothing to average", "remove it"
     if metric.kind == "share":
         low, high = given.get("min"), given.get("max")
-        if low is None and high is None:
-            return "", "without `min` or `max` the share is always 1", "say which values count: `min:`, `max:` or both"
         if low is not None and high is not None and low > high:
             return ".min", f"the share is always 0: min {low:g} is above max {high:g}", "swap them"
     return None
@@ -203,7 +205,7 @@ def counts_fit_into_the_holdout(spec: Spec) -> Iterator[Finding]:
         related = ("retraining.holdout.min_rows", "the least that the holdout holds")
         for part in spec.evaluation.slices:
             if part.min_rows > holdout.min_rows:
-                message = f"a slice of {part.min_rows} rows does not fit into a holdout of {holdout.min_rows}"
+                message = f"a slice of {part.min_rows} rows does not fit into the least holdout, of {holdout.min_rows}"
                 advice = "ask for fewer rows in a slice, or for more in the holdout"
                 yield Finding(f"evaluation.slices.{part.name}.min_rows", message, advice, related)
         for metric in spec.evaluation.metrics:
@@ -215,17 +217,17 @@ def counts_fit_into_the_holdout(spec: Spec) -> Iterator[Finding]:
                 )
         if holdout.min_positives > holdout.min_rows:
             message = (
-                f"{holdout.min_positives} positives never fit into {holdout.min_rows} rows: is it the other way round?"
+                f"{holdout.min_positives} positive rows are more than {holdout.min_rows} rows, which then ask nothing"
             )
-            yield Finding("retraining.holdout.min_positives", message, "`min_rows` counts the positives too", related)
+            advice = "is it the other way round? `min_rows` counts the positives too"
+            yield Finding("retraining.holdout.min_positives", message, advice, related)
     for part in spec.evaluation.slices:
         if 0 < holdout.min_positives < part.min_positives:
-            yield Finding(
-                f"evaluation.slices.{part.name}.min_positives",
-                f"a slice of {part.min_positives} positives does not fit into a holdout of {holdout.min_positives}",
-                "ask for fewer positives in a slice, or for more in the holdout",
-                ("retraining.holdout.min_positives", "the least that the holdout holds"),
-            )
+            path = f"evaluation.slices.{part.name}.min_positives"
+            least = f"the least holdout, of {holdout.min_positives}"
+            message = f"a slice of {part.min_positives} positives does not fit into {least}"
+            advice = "ask for fewer positives in a slice, or for more in the holdout"
+            yield Finding(path, message, advice, ("retraining.holdout.min_positives", "the least that it holds"))
 
 
 @check_tree("CT425", "a direction that the metric has anyway", Severity.WARNING)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ctc.diagnostics import Severity
 from ctc.language.checks import Finding, check, suggest
 from ctc.language.spec import Gate, Metric, Spec
+from ctc.language.typed import HIGHER_IS_BETTER
 
 _CLASSES = ("binary", "multiclass")
 _NUMBERS = ("regression", "forecast")
@@ -107,7 +108,7 @@ def gate_bounds_are_in_order(spec: Spec) -> Iterator[Finding]:
         if gate.p50 is not None and gate.p99 is not None and gate.p50 > gate.p99:
             yield Finding(
                 f"{path}.p50",
-                f"half of the answers may take {gate.p50:g} s, but 99 of 100 no more than {gate.p99:g} s",
+                f"half of the answers may take {1000 * gate.p50:g}ms, but 99 of 100 no more than {1000 * gate.p99:g}ms",
                 "`p50` is the lower of the two",
                 (f"{path}.p99", "99 of 100"),
             )
@@ -153,9 +154,15 @@ def _parity_can_go_both_ways(gate: Gate, path: str) -> Iterator[Finding]:
 
 def _relative_margin_can_be_missed(gate: Gate, metric: Metric, path: str) -> Iterator[Finding]:
     # A loss may grow without end; what cannot fall below 0 is gone after 100 %.
-    if gate.margin is not None and gate.margin >= 1 and metric.better == "higher" and LOWEST[metric.kind] == 0:
+    if gate.margin is not None and gate.margin >= 1 and direction_of(metric) == "higher" and LOWEST[metric.kind] == 0:
         message = f"every model passes: {metric.kind} cannot lose more than all of the champion's value"
         yield Finding(f"{path}.margin.relative", message, "write a share such as 5%")
+
+
+def direction_of(metric: Metric) -> str:
+    """That of its kind, whatever `better` says beside it: where the two differ CT251 speaks."""
+    higher = HIGHER_IS_BETTER[metric.kind]
+    return metric.better if higher is None else "higher" if higher else "lower"
 
 
 def _values(metric: Metric) -> tuple[float, float]:
@@ -217,9 +224,10 @@ def compared_metrics_have_a_direction(spec: Spec) -> Iterator[Finding]:
 def bounds_face_the_worse_side(spec: Spec) -> Iterator[Finding]:
     for gate in spec.promotion.gates:
         metric = _metric(spec, gate)
-        if gate.kind != "range" or metric is None or metric.better == "neither":
+        direction = None if metric is None else direction_of(metric)
+        if gate.kind != "range" or metric is None or direction == "neither":
             continue
-        given, missing = ("max", "min") if metric.better == "higher" else ("min", "max")
+        given, missing = ("max", "min") if direction == "higher" else ("min", "max")
         bound = getattr(gate, given)
         # A range that all or none pass is CT244's.
         if bound is None or getattr(gate, missing) is not None or _holds_all(gate, *_values(metric)):
@@ -227,7 +235,7 @@ def bounds_face_the_worse_side(spec: Spec) -> Iterator[Finding]:
         if LOWEST[metric.kind] <= bound <= HIGHEST[metric.kind]:
             yield Finding(
                 f"promotion.gates.{gate.name}.range.{given}",
-                f"{metric.better} is better for {metric.kind}, so `{given}: {bound:g}` stops only the good models",
+                f"{direction} is better for {metric.kind}, so `{given}: {bound:g}` stops only the good models",
                 f"write `{missing}: {bound:g}`, or also a `{missing}` if too good is to be stopped as suspicious",
             )
 
@@ -246,7 +254,7 @@ def gates_name_slices(spec: Spec) -> Iterator[Finding]:
             f"promotion.gates.{gate.name}.{gate.kind}.by",
             f"there is no slice `{gate.by}`",
             advice,
-            ("evaluation.slices", "slices are defined here"),
+            ("evaluation.slices", "slices are defined here") if names else None,
         )
 
 
@@ -326,9 +334,8 @@ def sizes_are_sizes(spec: Spec) -> Iterator[Finding]:
         elif gate.max > disk:
             yield Finding(
                 path,
-                f"every model passes: the disk that it is written to holds {disk / 2**30:.3g}Gi",
+                f"every model passes: the disk of `training.resources` holds {disk / 2**30:.3g}Gi",
                 "write what serving can bear, such as 200MB",
-                ("training.resources.disk", "the disk"),
             )
 
 

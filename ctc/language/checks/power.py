@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import pairwise
 
 from ctc.diagnostics import Severity
 from ctc.language import power
-from ctc.language.attempts import YEAR, attempts_per_year, scheduled
+from ctc.language.attempts import attempts_per_year, scheduled
 from ctc.language.checks import Finding, check
 from ctc.language.checks.time import written
 from ctc.language.spec import Approval, Gate, Spec
@@ -24,11 +23,11 @@ _MUCH_STRICTER = 10
 """That a limit tightens gates is its purpose; ten times as strict is more than its author expects."""
 
 _KNOWS_NOTHING: dict[str, tuple[str, float, str]] = {
-    "roc_auc": ("min", 0.5, "random scores have 0.5"),
+    "roc_auc": ("min", 0.5, "random scores have an AUC of 0.5"),
     "balanced_accuracy": ("min", 0.5, "always the same answer has 0.5"),
     "r2": ("min", 0.0, "always the mean has 0"),
-    "brier": ("max", 0.25, "always 0.5 has 0.25"),
-    "log_loss": ("max", math.log(2), "always 0.5 has 0.693"),
+    "brier": ("max", 0.25, "a constant score of 0.5 has 0.25"),
+    "log_loss": ("max", math.log(2), "a constant score of 0.5 has 0.693"),
 }
 """By kind: the bound that matters, and what a model that has learnt nothing reaches."""
 
@@ -139,7 +138,7 @@ def confidences_are_nearly_those_written(spec: Spec) -> Iterator[Finding]:
                 f"promotion.gates.{gate.name}.{gate.kind}.confidence",
                 f"this gate tests at {100 * estimate.confidence:.5g}%, not {100 * gate.confidence:g}%: up to "
                 f"{attempts:.0f} attempts a year share what `false_promotions` allows",
-                "allow more false promotions, or try less often: such a test lets hardly any model pass",
+                "allow more, try less often, or write this confidence to say that it is meant",
                 ("promotion.false_promotions", "the limit"),
             )
 
@@ -179,15 +178,15 @@ def limits_are_obeyed(spec: Spec) -> Iterator[Finding]:
     if limit is None or _is_spent(spec):
         return
     if spec.retraining.strategy == "incremental":
-        reason, related = "an incremental model is updated all the time, without a test", "retraining.strategy"
+        reason, advice = "an incremental model is updated all the time, without a test", "remove it"
+        related = ("retraining.strategy", "the strategy")
     elif not limit.per:
-        reason, related = "within no time there are no promotions", "promotion.false_promotions.per"
+        reason, advice = "within no time there are no promotions", "write one such as `{max: 1, per: 365d}`"
+        related = ("promotion.false_promotions.per", "no time")
     else:
-        reason, related = "no gate tests the contender against the champion", "promotion.gates"
-    advice = "remove it" if spec.retraining.strategy == "incremental" else "write one such as `{max: 1, per: 365d}`"
-    if limit.per and spec.retraining.strategy != "incremental":
-        advice = "add a `not_worse` or a `min_gain` gate, or remove it"
-    yield Finding("promotion.false_promotions", f"this limits nothing: {reason}", advice, (related, "here"))
+        reason, advice = "no gate tests the contender against the champion", "add a `not_worse` or a `min_gain` gate"
+        related = ("promotion.gates", "the gates")
+    yield Finding("promotion.false_promotions", f"this limits nothing: {reason}", advice, related)
 
 
 def _is_spent(spec: Spec) -> bool:
@@ -211,26 +210,26 @@ def approvals_live_until_a_wake(spec: Spec) -> Iterator[Finding]:
         if approval.expires < wake:
             yield Finding(
                 f"{path}.expires",
-                f"an answer counts at the next wake, up to {written(wake)} later, and by then it has expired",
+                f"an answer counts at the next wake, up to {written(wake)} later: by then {written(approval.expires)} "
+                "are over",
                 "give people time to answer, such as 2d",
-                ("trigger_policy.wake_every", "wakes come this far apart"),
             )
 
 
 @check("CT419", "an approval that the next contender always overtakes", Severity.WARNING)
 def approvals_outlive_no_successor(spec: Spec) -> Iterator[Finding]:
-    instants = scheduled(spec)
     approval = spec.promotion.approval
-    longest = max((later - earlier for earlier, later in pairwise(instants)), default=YEAR)
-    # Wakes come within the expiry, else CT418 speaks.
-    if approval is None or spec.mode == "observe" or approval.expires < spec.trigger_policy.wake_every:
+    gaps = sorted(later - earlier for earlier, later in pairwise(scheduled(spec)))
+    # One that expires before the next wake is CT418's.
+    if approval is None or not gaps or spec.mode == "observe" or approval.expires < spec.trigger_policy.wake_every:
         return
-    if timedelta(0) < longest < approval.expires:
+    usual = written(gaps[len(gaps) // 2])
+    if gaps[-1] < approval.expires:
         yield Finding(
             "promotion.approval.expires",
-            f"a new contender comes at the latest after {written(longest)} and supersedes the one that waits, "
-            f"long before {written(approval.expires)} are over",
-            f"write `expires: {written(longest)}` or less, or train less often",
+            f"a new contender may come every {usual} and supersedes the one that waits: nobody has "
+            f"{written(approval.expires)} to answer",
+            f"write `expires: {usual}`, or train less often",
             ("triggers", "this often"),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from ctc.diagnostics import Severity
 from ctc.language.checks import Finding, check, check_on_target, suggest
@@ -15,11 +16,13 @@ from ctc.language.spec import (
     ManualTrigger,
     NewDataTrigger,
     PerformanceTrigger,
-    RolloutStep,
     ScheduleTrigger,
     Spec,
     Trigger,
 )
+
+if TYPE_CHECKING:
+    from ctc.language.spec.serving import RolloutStep
 
 
 @check("CT296", "a rollback that nothing calls for")

@@ -322,8 +322,7 @@ def _steps_of_a_forecast(spec: Spec) -> Iterator[Finding]:
 
 @check("CT430", "a performance trigger whose champions do not live until they can be judged", Severity.WARNING)
 def champions_live_until_they_are_judged(spec: Spec) -> Iterator[Finding]:
-    age = label_age(spec)
-    labelled = {metric.name for metric in spec.evaluation.metrics if metric.kind not in LABEL_FREE}
+    age, labelled = label_age(spec), _labelled_metrics(spec)
     if spec.promotion.prefer != "fresher" or spec.retraining.strategy == "incremental":
         return
     for trigger in spec.triggers:
@@ -346,9 +345,14 @@ def champions_live_until_they_are_judged(spec: Spec) -> Iterator[Finding]:
                 break
 
 
+def _labelled_metrics(spec: Spec) -> set[str]:
+    return {metric.name for metric in spec.evaluation.metrics if metric.kind not in LABEL_FREE}
+
+
 @check("CT431", "a retrain that would come before there is anything to learn", Severity.WARNING)
 def retrains_have_something_to_learn(spec: Spec) -> Iterator[Finding]:
     newest, parts = newest_learnt(spec)
+    labelled = _labelled_metrics(spec)
     for trigger in spec.triggers:
         kind = trigger.spec
         if not isinstance(kind, DriftTrigger | PerformanceTrigger) or not trigger.enabled:
@@ -358,7 +362,7 @@ def retrains_have_something_to_learn(spec: Spec) -> Iterator[Finding]:
         place = "drift" if isinstance(kind, DriftTrigger) else "performance"
         seen = kind.window + (trigger.sustained or NOTHING)
         # A live metric is seen late itself: what it judges is as old as its labels.
-        late = label_age(spec) if isinstance(kind, PerformanceTrigger) else NOTHING
+        late = label_age(spec) if isinstance(kind, PerformanceTrigger) and kind.metric in labelled else NOTHING
         if NOTHING < seen + late <= newest:
             wanted = max(spec.retraining.min_rows, spec.retraining.holdout.min_rows)
             yield Finding(

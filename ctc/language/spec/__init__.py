@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ctc.language.spec.data import (
     NO_TIME,
@@ -36,18 +36,6 @@ from ctc.language.spec.promotion import (
     Promotion,
     Score,
     Slice,
-)
-from ctc.language.spec.serving import (
-    Batch,
-    Cost,
-    Instances,
-    LiveLimit,
-    Notification,
-    Online,
-    Rollout,
-    RolloutStep,
-    Serving,
-    Smoke,
 )
 from ctc.language.spec.training import (
     ColumnHoldout,
@@ -79,17 +67,22 @@ from ctc.language.spec.triggers import (
     TriggerKind,
     TriggerPolicy,
 )
+from ctc.language.value import Value
+
+if TYPE_CHECKING:
+    # Most specs do not serve: whoever needs these types imports them from their module.
+    from ctc.language.spec.serving import Cost, Notification, Rollout, Serving
 
 Task = Literal["binary", "multiclass", "regression", "ranking", "forecast"]
 
 
-@dataclass(frozen=True)
-class Ranking:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ranking(Value):
     group: str
 
 
-@dataclass(frozen=True)
-class Forecast:
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast(Value):
     """`every` is the step between values, `horizon` how far ahead, `season` the length of a season."""
 
     series: tuple[str, ...]
@@ -98,8 +91,8 @@ class Forecast:
     season: timedelta | None = None
 
 
-@dataclass(frozen=True)
-class Spec:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spec(Value):
     """One model's continuous training, rendered for one environment and one row of its matrix.
 
     `row` is the part of the name that the row gives, or empty. `gaps` are the dotted paths of what this version checks
@@ -170,12 +163,10 @@ class Spec:
 __all__ = [
     "NO_TIME",
     "Approval",
-    "Batch",
     "Captured",
     "Check",
     "ColumnHoldout",
     "Columns",
-    "Cost",
     "Csv",
     "CsvFormat",
     "Distributed",
@@ -191,17 +182,13 @@ __all__ = [
     "HashHoldout",
     "Holdout",
     "Input",
-    "Instances",
     "Join",
     "Label",
-    "LiveLimit",
     "ManualTrigger",
     "MaxRuns",
     "Metric",
     "NewDataTrigger",
-    "Notification",
     "Occurrences",
-    "Online",
     "Over",
     "Parquet",
     "PerformanceTrigger",
@@ -213,15 +200,11 @@ __all__ = [
     "Resources",
     "Retraining",
     "Role",
-    "Rollout",
-    "RolloutStep",
     "Scalar",
     "ScheduleTrigger",
     "Score",
     "Secret",
-    "Serving",
     "Slice",
-    "Smoke",
     "Source",
     "Spec",
     "Spot",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
+from ctc.language.value import Value
+
 Role = Literal["rows", "features", "labels", "predictions", "holdout"]
 """`holdout`: a table of its own that only judges."""
 
@@ -14,35 +16,35 @@ NO_TIME = "none"
 """The `event_time` of data that has no time."""
 
 
-@dataclass(frozen=True)
-class Parquet:
+@dataclass(frozen=True, eq=False, repr=False)
+class Parquet(Value):
     """A Parquet file, a folder of them or a glob; relative paths are relative to the spec's folder."""
 
     path: str
 
 
-@dataclass(frozen=True)
-class Csv:
+@dataclass(frozen=True, eq=False, repr=False)
+class Csv(Value):
     path: str
     delimiter: str = ","
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Captured:
+@dataclass(frozen=True, eq=False, repr=False)
+class Captured(Value):
     """Requests and answers that an online server of this spec has kept."""
 
     by: str
 
 
-@dataclass(frozen=True)
-class Join:
+@dataclass(frozen=True, eq=False, repr=False)
+class Join(Value):
     to: str
     key: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Filter:
+@dataclass(frozen=True, eq=False, repr=False)
+class Filter(Value):
     """Rows to keep: `kind` and its arguments as they stand in the spec."""
 
     name: str
@@ -50,8 +52,8 @@ class Filter:
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class PredictionColumns:
+@dataclass(frozen=True, eq=False, repr=False)
+class PredictionColumns(Value):
     """What the columns of served rows are called."""
 
     key: str
@@ -60,8 +62,8 @@ class PredictionColumns:
     event_time: str
 
 
-@dataclass(frozen=True)
-class Source:
+@dataclass(frozen=True, eq=False, repr=False)
+class Source(Value):
     """Exactly one of `parquet`, `csv` and `captured` is set."""
 
     name: str
@@ -85,32 +87,32 @@ class Source:
         return None if files is None else files.path
 
 
-@dataclass(frozen=True)
-class Label:
+@dataclass(frozen=True, eq=False, repr=False)
+class Label(Value):
     source: str
     column: str
     known_after: timedelta
     absent: Literal["negative", "drop", "error"]
 
 
-@dataclass(frozen=True)
-class Columns:
+@dataclass(frozen=True, eq=False, repr=False)
+class Columns(Value):
     """`drop` columns reach nobody; `audit` columns reach evaluation only, never train or predict."""
 
     drop: tuple[str, ...] = ()
     audit: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Over:
+@dataclass(frozen=True, eq=False, repr=False)
+class Over(Value):
     """The latest stretch of live rows."""
 
     source: str
     window: timedelta
 
 
-@dataclass(frozen=True)
-class Check:
+@dataclass(frozen=True, eq=False, repr=False)
+class Check(Value):
     """One data check: `kind` and its arguments as they stand in the spec, values in base units."""
 
     name: str

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from ctc.language.value import Value
 
-@dataclass(frozen=True)
-class Metric:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Metric(Value):
     """A named metric of one kind, e.g. `auc: {roc_auc: {}}`. `better` is the direction in which it improves."""
 
     name: str
@@ -18,8 +20,8 @@ class Metric:
     better: Literal["higher", "lower", "neither"]
 
 
-@dataclass(frozen=True)
-class Slice:
+@dataclass(frozen=True, eq=False, repr=False)
+class Slice(Value):
     """A slice for each value of a column, or between `edges` of a number."""
 
     name: str
@@ -29,16 +31,16 @@ class Slice:
     min_positives: int = 0
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, eq=False, repr=False)
+class Score(Value):
     """A command that adds columns to each judged row."""
 
     image: str
     argv: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(Value):
     metrics: tuple[Metric, ...]
     unit: tuple[str, ...] = ()
     slices: tuple[Slice, ...] = ()
@@ -48,14 +50,15 @@ class Evaluation:
 GateKind = Literal["range", "not_worse", "min_gain", "parity", "latency", "model_size", "forgetting"]
 
 
-@dataclass(frozen=True)
-class Gate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Gate(Value):
     """One promotion gate.
 
     `range`: `min` and/or `max` on the contender's metric, inclusive. `not_worse`: `margin` (absolute, in the worse
     direction; with `relative`, a share of the champion's value) at a one-sided `confidence`. `min_gain`: the lower
     bound of the gain must exceed `value`. `parity`: worst slice to best, at least `min_ratio`. `latency`: `p50` and
-    `p99` in seconds at `rate` requests a second. `model_size`: `max` in bytes. `forgetting`: `not_worse` on a fixed `source`.
+    `p99` in seconds at `rate` requests a second. `model_size`: `max` in bytes. `forgetting`: `not_worse` on a fixed
+    `source`.
     """
 
     name: str
@@ -76,8 +79,8 @@ class Gate:
     source: str | None = None
 
 
-@dataclass(frozen=True)
-class Approval:
+@dataclass(frozen=True, eq=False, repr=False)
+class Approval(Value):
     """Groups of people: one of `any_of` suffices, or each of `all_of` is needed."""
 
     any_of: tuple[str, ...] = ()
@@ -85,16 +88,16 @@ class Approval:
     expires: timedelta = timedelta(days=7)
 
 
-@dataclass(frozen=True)
-class Occurrences:
+@dataclass(frozen=True, eq=False, repr=False)
+class Occurrences(Value):
     """At most `max` of something within `per`."""
 
     max: float
     per: timedelta
 
 
-@dataclass(frozen=True)
-class Promotion:
+@dataclass(frozen=True, eq=False, repr=False)
+class Promotion(Value):
     gates: tuple[Gate, ...]
     prefer: Literal["fresher", "champion"] = "fresher"
     false_promotions: Occurrences | None = None

@@ -11,10 +11,11 @@ from ctc.language.spec.promotion import Approval
 from ctc.language.spec.training import Resources
 from ctc.language.spec.triggers import ScheduleTrigger
 from ctc.language.units import Money
+from ctc.language.value import Value
 
 
-@dataclass(frozen=True)
-class Online:
+@dataclass(frozen=True, eq=False, repr=False)
+class Online(Value):
     image: str
     argv: tuple[str, ...]
     port: int
@@ -23,22 +24,22 @@ class Online:
     capture: float = 0.0
 
 
-@dataclass(frozen=True)
-class Batch:
+@dataclass(frozen=True, eq=False, repr=False)
+class Batch(Value):
     rows: str
     out: str
     schedule: ScheduleTrigger
     write: Literal["append", "replace"] = "append"
 
 
-@dataclass(frozen=True)
-class Instances:
+@dataclass(frozen=True, eq=False, repr=False)
+class Instances(Value):
     min: int
     max: int | None = None
 
 
-@dataclass(frozen=True)
-class Serving:
+@dataclass(frozen=True, eq=False, repr=False)
+class Serving(Value):
     """Exactly one of `online` and `batch` is set."""
 
     name: str
@@ -48,8 +49,8 @@ class Serving:
     resources: Resources = field(default_factory=Resources)
 
 
-@dataclass(frozen=True)
-class LiveLimit:
+@dataclass(frozen=True, eq=False, repr=False)
+class LiveLimit(Value):
     """What must hold of a live model: `kind` and its arguments, values in base units."""
 
     name: str
@@ -57,14 +58,14 @@ class LiveLimit:
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Smoke:
+@dataclass(frozen=True, eq=False, repr=False)
+class Smoke(Value):
     request: str
     status: int = 200
 
 
-@dataclass(frozen=True)
-class RolloutStep:
+@dataclass(frozen=True, eq=False, repr=False)
+class RolloutStep(Value):
     """Exactly one of `smoke`, `mirror`, `approval` and `traffic` is set; `duration` is the key `for`."""
 
     smoke: Smoke | None = None
@@ -76,23 +77,23 @@ class RolloutStep:
     gates: tuple[LiveLimit, ...] = ()
 
 
-@dataclass(frozen=True)
-class Rollout:
+@dataclass(frozen=True, eq=False, repr=False)
+class Rollout(Value):
     steps: tuple[RolloutStep, ...]
     serving: str | None = None
     limits: tuple[LiveLimit, ...] = ()
     keep_previous: timedelta = timedelta(hours=24)
 
 
-@dataclass(frozen=True)
-class Cost:
+@dataclass(frozen=True, eq=False, repr=False)
+class Cost(Value):
     currency: str = "USD"
     max_per_run: Money | None = None
     max_per_month: Money | None = None
 
 
-@dataclass(frozen=True)
-class Notification:
+@dataclass(frozen=True, eq=False, repr=False)
+class Notification(Value):
     """One channel: `kind` and its arguments, secrets as `Secret`."""
 
     name: str

@@ -7,44 +7,46 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
+from ctc.language.value import Value
+
 Scalar = str | int | float | bool
 
 
-@dataclass(frozen=True)
-class Secret:
+@dataclass(frozen=True, eq=False, repr=False)
+class Secret(Value):
     """A secret by its name in the target's store; its value is never part of a spec."""
 
     secret: str
 
 
-@dataclass(frozen=True)
-class Gpu:
+@dataclass(frozen=True, eq=False, repr=False)
+class Gpu(Value):
     type: str
     count: int = 1
 
 
-@dataclass(frozen=True)
-class Resources:
+@dataclass(frozen=True, eq=False, repr=False)
+class Resources(Value):
     cpu: float = 1.0
     memory: int = 2 * 1024**3
     disk: int = 30 * 1024**3
     gpu: Gpu | None = None
 
 
-@dataclass(frozen=True)
-class Spot:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spot(Value):
     checkpoint: timedelta
     max_wait: timedelta
 
 
-@dataclass(frozen=True)
-class Distributed:
+@dataclass(frozen=True, eq=False, repr=False)
+class Distributed(Value):
     nodes: int
     launcher: Literal["torchrun", "mpi"]
 
 
-@dataclass(frozen=True)
-class Input:
+@dataclass(frozen=True, eq=False, repr=False)
+class Input(Value):
     """Files that never change, such as base weights; `digest` is `sha256:` and 64 hexadecimal digits."""
 
     name: str
@@ -52,8 +54,8 @@ class Input:
     digest: str
 
 
-@dataclass(frozen=True)
-class Prepare:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prepare(Value):
     """`fit` learns on training rows; `apply` runs before every predict with what that version learnt."""
 
     fit: tuple[str, ...]
@@ -63,15 +65,15 @@ class Prepare:
     timeout: timedelta = timedelta(hours=1)
 
 
-@dataclass(frozen=True)
-class CsvFormat:
+@dataclass(frozen=True, eq=False, repr=False)
+class CsvFormat(Value):
     """What the user's code reads instead of Parquet: a header line, then rows."""
 
     delimiter: str = ","
 
 
-@dataclass(frozen=True)
-class Training:
+@dataclass(frozen=True, eq=False, repr=False)
+class Training(Value):
     """The user's code. `argv` and `predict` are lists of words with placeholders, never shell text."""
 
     code: str
@@ -91,21 +93,21 @@ class Training:
     retries: int = 0
 
 
-@dataclass(frozen=True)
-class HashHoldout:
+@dataclass(frozen=True, eq=False, repr=False)
+class HashHoldout(Value):
     key: tuple[str, ...]
     share: float
     salt: str = ""
 
 
-@dataclass(frozen=True)
-class ColumnHoldout:
+@dataclass(frozen=True, eq=False, repr=False)
+class ColumnHoldout(Value):
     name: str
     value: Scalar
 
 
-@dataclass(frozen=True)
-class Holdout:
+@dataclass(frozen=True, eq=False, repr=False)
+class Holdout(Value):
     """Exactly one of `time`, `hash`, `column` and `source` is set; all but `time` are fixed for good."""
 
     time: timedelta | None = None
@@ -116,8 +118,8 @@ class Holdout:
     min_positives: int = 0
 
 
-@dataclass(frozen=True)
-class Retraining:
+@dataclass(frozen=True, eq=False, repr=False)
+class Retraining(Value):
     """What a new model learns from. At most one of `window` (sliding) and `since` (expanding, ISO instant) is set."""
 
     strategy: Literal["full", "fine_tune", "incremental"]

@@ -7,22 +7,23 @@ from datetime import timedelta
 from typing import Literal
 
 from ctc.language.spec.promotion import Occurrences
+from ctc.language.value import Value
 
 
-@dataclass(frozen=True)
-class ScheduleTrigger:
+@dataclass(frozen=True, eq=False, repr=False)
+class ScheduleTrigger(Value):
     cron: str
     timezone: str
 
 
-@dataclass(frozen=True)
-class NewDataTrigger:
+@dataclass(frozen=True, eq=False, repr=False)
+class NewDataTrigger(Value):
     min_rows: int
     settle: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True)
-class PerformanceTrigger:
+@dataclass(frozen=True, eq=False, repr=False)
+class PerformanceTrigger(Value):
     """`min`, `max`: the allowed range of a live metric; `drop`: how much worse than at promotion it may become."""
 
     metric: str
@@ -36,8 +37,8 @@ class PerformanceTrigger:
 DriftMethod = Literal["psi", "jensen_shannon", "ks", "wasserstein", "chi_square", "l_infinity"]
 
 
-@dataclass(frozen=True)
-class DriftTrigger:
+@dataclass(frozen=True, eq=False, repr=False)
+class DriftTrigger(Value):
     """`require` is `any`, `all`, or the share of the columns that must drift. The line is `max`, or calibrated."""
 
     columns: tuple[str, ...]
@@ -51,23 +52,23 @@ class DriftTrigger:
     false_alarms: Occurrences | None = None
 
 
-@dataclass(frozen=True)
-class EventTrigger:
+@dataclass(frozen=True, eq=False, repr=False)
+class EventTrigger(Value):
     name: str
     dedupe_by: str | None = None
     max_age: timedelta = timedelta(hours=1)
 
 
-@dataclass(frozen=True)
-class ManualTrigger:
+@dataclass(frozen=True, eq=False, repr=False)
+class ManualTrigger(Value):
     pass
 
 
 TriggerKind = ScheduleTrigger | NewDataTrigger | PerformanceTrigger | DriftTrigger | EventTrigger | ManualTrigger
 
 
-@dataclass(frozen=True)
-class Trigger:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trigger(Value):
     """`wait_for` is the number of mature rows after a change that a retrain waits for."""
 
     name: str
@@ -79,22 +80,22 @@ class Trigger:
     wait_for: int | None = None
 
 
-@dataclass(frozen=True)
-class MaxRuns:
+@dataclass(frozen=True, eq=False, repr=False)
+class MaxRuns(Value):
     count: int
     per: timedelta
 
 
-@dataclass(frozen=True)
-class Rearm:
+@dataclass(frozen=True, eq=False, repr=False)
+class Rearm(Value):
     """After an attempt that promoted nothing: the new labelled rows, and the time, before a trigger fires again."""
 
     new_rows: int = 0
     backoff: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True)
-class TriggerPolicy:
+@dataclass(frozen=True, eq=False, repr=False)
+class TriggerPolicy(Value):
     """`resume`: new labelled rows that end the hold after a rollback. `staleness`: the age that raises an alarm."""
 
     wake_every: timedelta = timedelta(hours=1)
