@@ -13,12 +13,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import project
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import project
 
 FIRST, SECOND, THIRD = "2024-02-26T06:00:00Z", "2024-03-04T06:00:00Z", "2024-03-11T06:00:00Z"
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from language_server import LanguageServer
 
 from ctc.diagnostics import Diagnostic

@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 import project
+import pytest
 
 FIRST, SECOND = "2024-02-26T06:00:00Z", "2024-03-04T06:00:00Z"
 

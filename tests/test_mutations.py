@@ -217,14 +217,14 @@ def smallest(content: bytes, still: Callable[[bytes], bool]) -> bytes:
 
 
 def hold_the_laws(kind: str, chunk: int, *, full: bool) -> Counter[str]:
-    """`full`: each mutant is formatted, not one in four."""
+    """`full`: each mutant is formatted, not one in five."""
     outcomes: Counter[str] = Counter()
     for number in range(CHUNK):
         seed = f"{kind}-{chunk}-{number}"
         file, content = KINDS[kind](random.Random(seed))
         broken: BaseException | None = None
         try:
-            outcomes[judge(file, content, formats=number % 50 == 0, layout=full or number % 4 == 0)] += 1
+            outcomes[judge(file, content, formats=number % 50 == 0, layout=full or number % 5 == 0)] += 1
         except (Exception, Hung) as error:  # noqa: BLE001
             broken = error
         if broken is not None:

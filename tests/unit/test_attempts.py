@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from changed_spec import MINIMAL, merge
 
 from ctc.language.attempts import attempts_per_year, scheduled
 from ctc.language.spec import Spec
 from ctc.language.typed import spec_from
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from changed_spec import MINIMAL, merge
 
 DAILY = "nightly: {schedule: {cron: '0 3 * * *', timezone: UTC}}"
 DATA = "more: {new_data: {min_rows: 100}}"

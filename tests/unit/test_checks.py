@@ -31,7 +31,8 @@ def load(spec: Path) -> Loaded:
     options = dict(zip(words[::2], words[1::2], strict=True))
     if options.get("--env") == "all":
         each, found = load_each(spec, None, options.get("--target"))
-        return replace(each[0], diagnostics=found)
+        wrong = any(item.severity is Severity.ERROR for item in found)
+        return replace(each[0], spec=None if wrong else each[0].spec, diagnostics=found)
     row = options.get("--row", FIRST_ROW)
     return load_spec(spec, options.get("--env"), options.get("--target"), None if row == "none" else row)
 

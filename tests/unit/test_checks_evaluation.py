@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+from changed_spec import findings
 
 from ctc.language.checks.gates import HIGHEST, LABEL_FREE, LOWEST, TASKS, direction_of
 from ctc.language.spec import Metric
 from ctc.language.typed import HIGHER_IS_BETTER
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from changed_spec import findings
 
 UNLABELLED = "{label: none, sources: {arrivals: null}}"
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from changed_spec import SERVER, findings
 
 SLICE = "evaluation: {slices: {region: {column: region, min_rows: 200}}}"

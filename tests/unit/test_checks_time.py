@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
+from changed_spec import FORECAST, SERVED, findings
 
 from ctc.language.checks.time import firings, written
 from ctc.language.spec import ScheduleTrigger
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from changed_spec import FORECAST, SERVED, findings
 
 DAILY = 'triggers: {weekly: null, daily: {schedule: {cron: "30 2 * * *", timezone: UTC}}}'
 HOURLY = 'triggers: {weekly: null, hourly: {schedule: {cron: "5 * * * *", timezone: UTC}}}'

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
+from changed_spec import SERVED, findings
 
 from ctc.language.checks import noise
 from ctc.language.checks.triggers import most_within
 from ctc.language.spec import ScheduleTrigger
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from changed_spec import SERVED, findings
 
 SIMULATED = 4000
 

@@ -10,15 +10,13 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
+import project
 import pytest
 
 from ctc import doctor as examined
 from ctc.cli.common import guarded
 from ctc.cli.doctor import doctor
 from ctc.doctor import satisfies
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import project
 
 ROOT = Path(__file__).resolve().parents[2]
 Found = dict[str, tuple[str, str, str]]

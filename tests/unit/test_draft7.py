@@ -5,14 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from test_load import mutated
 
 from ctc.cli.common import guarded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from step_tables import INSTANT, at, data, services, task, windows
 
 from ctc.steps import evaluate
 from ctc.steps.task import StepFailed
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from step_tables import INSTANT, at, data, services, task, windows
 
 NOW = at(48)
 AUC = {"name": "auc", "kind": "roc_auc", "arguments": {}, "better": "higher"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import project
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,9 +25,6 @@ from ctc.language.emit import Line, Noted, emit, scalar
 from ctc.language.load import load_spec
 from ctc.language.source import parse
 from ctc.language.spec import Spec
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import project
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 Rows = list[dict[str, Any]]

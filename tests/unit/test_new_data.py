@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from step_tables import INSTANT, at, data, source, store
 
 from ctc.policy.evidence import NewRows, RowsQuestion
 from ctc.steps import new_data
 from ctc.steps.task import StepFailed
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from step_tables import INSTANT, at, data, source, store
 
 # ibis still calls what DuckDB 2 renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from changed_spec import MINIMAL, merge
 
 from ctc.language import power
 from ctc.language.spec import Spec
 from ctc.language.typed import spec_from
 from ctc.policy import statistics
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from changed_spec import MINIMAL, merge
 
 SEED = 20240607
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
 from history import STATE, history
 from project import SPEC
 
@@ -186,6 +184,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         given.append(dict(parameters))
         [folder] = machine.mounts.values()
         write_history(folder, [record for record in history() if record["instant"] <= parameters["instant"]])
+        put(folder / "state.json", {**STATE, "last_wake": parameters["instant"]})
         return Execution(True, ("wake",))
 
     monkeypatch.setattr(targets, "load_rehearsal", lambda name: execute)

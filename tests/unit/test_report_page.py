@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from history import CONTENDERS, STATE, attempt_record, history
 
 from ctc.run.chart import chart

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from step_tables import HOUR, INSTANT, at, columns, data, load, services, source, store, task, windows
 
 from ctc.steps import snapshot
 from ctc.steps.task import Result, StepFailed
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from step_tables import HOUR, INSTANT, at, columns, data, load, services, source, store, task, windows
 
 # ibis still calls what DuckDB 2 renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from step_tables import DAY, INSTANT, at, data, services, source, store, task
 
 from ctc.steps import results, validate
 from ctc.steps.task import Result, StepFailed
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from step_tables import DAY, INSTANT, at, data, services, source, store, task
 
 # ibis still calls what DuckDB 2 renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
