@@ -6,7 +6,7 @@ WORKERS ?= 2
 # 06:00 in New York on the tenth of each month, February to December.
 INSTANTS := $(foreach day,02-10T11 03-10T10 04-10T10 05-10T10 06-10T10 07-10T10 08-10T10 09-10T10 10-10T10 11-10T11 12-10T11,2013-$(day):00:00Z)
 
-.PHONY: demo test check soak bench golden clean
+.PHONY: demo test check soak bench golden editor clean
 
 demo: $(VENV)/demo ## retrain a real model month after month, on this machine
 	$(BIN)/python examples/flight-delay/prepare.py --out examples/flight-delay/data
@@ -30,6 +30,11 @@ bench: $(VENV)/dev ## speed, as ratios to a floor or a peer in one run
 
 golden: $(VENV)/dev ## rewrite golden files and recorded sessions; review the diff
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --update tests
+
+editor: tests/editor/node_modules ## the language server that tests/test_editor.py drives; needs node
+tests/editor/node_modules: tests/editor/package-lock.json
+	npm ci --prefix tests/editor --silent
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

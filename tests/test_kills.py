@@ -74,7 +74,7 @@ def read_independently(state: Path, context: str) -> None:
 
 
 def folder_of(uri: str, state: Path) -> Path:
-    prefix = "s3://toy-ct/toy/default"
+    prefix = f"s3://toy-ct/toy/default/{state.name}"
     return state / uri.removeprefix(prefix).lstrip("/") if uri.startswith(prefix) else Path(uri)
 
 

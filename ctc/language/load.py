@@ -64,7 +64,10 @@ def load_each(
         item for one in loaded for item in one.diagnostics if item.code != _UNUSED or item in everywhere
     )
     specs = {one.spec.environment: one.spec for one in reversed(loaded) if one.spec is not None}
-    found.update(dict.fromkeys(_placed(run_on_environments(specs), document.spans)))
+    between = tuple(_placed(run_on_environments(specs), document.spans))
+    if _has_errors(between):
+        loaded = tuple(replace(one, spec=None) for one in loaded)
+    found.update(dict.fromkeys(between))
     return loaded, _finished(found, document, everywhere=environment is None)
 
 
@@ -95,9 +98,9 @@ def _load(document: Document, environment: str | None, target: str | None, row: 
     if _has_errors(found):
         return Loaded(None, found, rendered.spans)
     missing = tuple(not_run(rendered.data, schema(), schema()))
-    spec = spec_from(
-        rendered.data, rendered.environment, rendered.row, tuple(".".join(map(str, path)) for path in missing)
-    )
+    # Sorted: the order of the sections in the file is not part of what the spec means.
+    gap_paths = tuple(sorted(".".join(map(str, path)) for path in missing))
+    spec = spec_from(rendered.data, rendered.environment, rendered.row, gap_paths)
     found = (*found, *_placed(run(spec, rendered.data, target), rendered.spans))
     gap = gaps.finding(missing, rendered.spans)
     if gap is not None and not _has_errors(found):
@@ -123,7 +126,7 @@ def _finished(found: Iterable[Diagnostic], document: Document, *, everywhere: bo
         line, column = (item.span.line, item.span.column) if item.span is not None else (0, 0)
         return line, column, item.code, item.message
 
-    if any(item.code == _UNUSED for item in found):
+    if found:
         from ctc.language.fixes import attach
 
         found = attach(found, document)

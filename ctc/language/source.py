@@ -78,7 +78,7 @@ def decode(content: bytes, file: str) -> Document:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return _refused(file, "CT002", *_undecodable(file, content, error.start))
+        return _refused(file, "CT002", *_undecodable(file, error))
     return parse(text, file)
 
 
@@ -106,10 +106,11 @@ def _refused(file: str, code: str, message: str, span: Span | None = None) -> Do
     return Document(file, None, {}, (Diagnostic(code, Severity.ERROR, message, span=span, file=file),))
 
 
-def _undecodable(file: str, content: bytes, offset: int) -> tuple[str, Span]:
-    before = content[:offset].decode("utf-8", errors="replace")
-    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    message = f"byte 0x{content[offset]:02x} is not UTF-8; save the file as UTF-8"
+def _undecodable(file: str, error: UnicodeDecodeError) -> tuple[str, Span]:
+    """The error counts from behind a byte-order mark, as the columns do."""
+    rows = Lines(error.object[: error.start].decode("utf-8", errors="replace")).rows
+    line, column = len(rows), len(rows[-1]) + 1
+    message = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8"
     return message, Span(file, line, column, column + 1)
 
 
@@ -127,6 +128,7 @@ class _Frame:
     start: Span
     key: str | None = None
     key_span: Span | None = None
+    merging: bool = False
     merges: list[tuple[Any, Path, Span]] = field(default_factory=list)
 
 
@@ -217,6 +219,8 @@ class _Builder:
         frame = self._stack[-1] if self._stack else None
         if frame is not None and isinstance(frame.container, dict) and frame.key_span is None:
             self._key(frame, event.value, span)
+            # A quoted `<<` is a name like others.
+            frame.merging = event.value == "<<" and event.style not in ("'", '"')
             return
         self._count(span)
         value = event.value if event.style in ("'", '"', "|", ">") else self._resolve(event.value, span)
@@ -311,7 +315,7 @@ class _Builder:
         key, key_span = frame.key, frame.key_span
         frame.key = frame.key_span = None
         assert key is not None
-        if key == "<<":
+        if key == "<<" and frame.merging:
             frame.merges.append((value, merged_from if merged_from is not None else path, span))
         elif key not in frame.container:
             frame.container[key] = value

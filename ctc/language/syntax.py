@@ -44,7 +44,8 @@ def complaint(error: yaml.YAMLError, file: str, lines: Lines) -> Diagnostic:
     message, advice = _PROBLEMS.get(problem, (problem, ""))
     found = _at_line(file, "CT004", message, line, mark.column, advice)
     opened = getattr(error, "context_mark", None)
-    if opened is None or opened.line == line:
+    # libyaml may put the beginning behind the end of the file, where nothing can be shown.
+    if opened is None or opened.line == line or opened.line >= len(lines.rows):
         return found
     column = opened.column + 1
     return replace(found, label=Label(Span(file, opened.line + 1, column, column + 1), "begun here"))

@@ -37,7 +37,7 @@ from ctc.run.local import Deployment, Ran, parse_instant, rehearse
 from ctc.run.progress import Silent
 from ctc.run.records import state_folder
 
-ROOT = "s3://acme-ct/toy/default"
+ROOT = "s3://acme-ct/toy/default/kubeflow"
 MAY, JUNE = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
 FILES = {
     "pipeline.yaml": b"steps",
