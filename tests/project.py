@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,14 @@ def run(spec: Path, *arguments: str, target: str = "kubeflow", code: int = 0) ->
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     records: list[dict[str, Any]] = json.loads(done.stdout)
     return records
+
+
+def copy_state(spec: Path, source: str, target: str) -> None:
+    """Another target's deployment with the same history: addresses in its documents name the target."""
+    copy = state(spec, target)
+    shutil.copytree(state(spec, source), copy)
+    for path in copy.rglob("*.json"):
+        path.write_text(path.read_text().replace(f"toy/default/{source}", f"toy/default/{target}"))
 
 
 def state(spec: Path, target: str = "kubeflow") -> Path:

@@ -97,7 +97,7 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_cycle_says_why_and_loses_nothing(case: str, target: str, spec: Path) -> None:
     if target == "sagemaker":
-        shutil.copytree(project.state(spec, "kubeflow").parent / "kubeflow", project.state(spec, "sagemaker"))
+        project.copy_state(spec, "kubeflow", "sagemaker")
     spoil, words = CASES[case]
     keep = {
         name: (spec.parent / name).read_bytes()

@@ -11,7 +11,6 @@ import click
 from ctc.cli.common import OK, SPEC_ERRORS, print_diagnostics
 
 if TYPE_CHECKING:
-    from ctc.language.load import load_spec
     from ctc.language.origins import Origin
 
 

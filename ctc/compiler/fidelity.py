@@ -8,6 +8,10 @@ from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability
 
+_LEGEND = (
+    "native: the service does it itself. emulated: done by other means, with the difference told. "
+    "not yet: compiled, but refused when it is run."
+)
 _NOT_YET = "this version checks and compiles it, and its steps refuse to run a spec that asks for it"
 
 
@@ -41,8 +45,7 @@ def _table(system: System, rows: list[dict[str, str | list[str]]]) -> str:
     lines = [
         f"# How {system.target} carries `{system.name}`",
         "",
-        "native: the service does it itself. emulated: done by other means, with the difference told. "
-        "not yet: compiled, but refused when it is run.",
+        _LEGEND,
         "",
         "| feature | support | how, and what differs | asked for by |",
         "|---|---|---|---|",

@@ -13,7 +13,6 @@ from importlib.resources import files as resources
 from pathlib import Path
 
 from ctc.diagnostics import CtcError, Severity
-from ctc.language.emit import emit
 from ctc.init.guess import guess
 from ctc.init.parts import Data, Guess, Wishes
 from ctc.init.project import Project, read_project, slug
@@ -21,6 +20,7 @@ from ctc.init.propose import Plan, needs_adapter, propose
 from ctc.init.scripts import MARK, Script, is_ours
 from ctc.init.tables import Database, Table, csv_files, find, profile
 from ctc.init.volume import Volume, measure
+from ctc.language.emit import emit
 from ctc.language.load import load_spec
 
 SCHEMA = "ct.schema.json"

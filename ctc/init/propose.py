@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ctc.language.emit import Line, Noted
 from ctc.init.parts import Data, Guess, Joined
 from ctc.init.project import Project, code_bytes, column_name
 from ctc.init.scripts import Command, predict_command, train_command
 from ctc.init.tables import Table
 from ctc.init.volume import DAY, HOUR, Span, Volume, outward, rounded_down
+from ctc.language.emit import Line, Noted
 
 NO_DIGEST = "0" * 64
 MAX_CHECKS = 8

@@ -296,7 +296,11 @@ class _Renderer:
     def _undefined(self, scope: str, name: str, path: Path, known: Mapping[str, Any]) -> None:
         from difflib import get_close_matches
 
-        if scope == "matrix" and any(item.code in ("CT225", "CT226", "CT228") for item in self.diagnostics) and not known:
+        if (
+            scope == "matrix"
+            and any(item.code in ("CT225", "CT226", "CT228") for item in self.diagnostics)
+            and not known
+        ):
             return
         close = get_close_matches(name, list(known), 1)
         suggestion = f"did you mean ${{{scope}.{close[0]}}}?" if close else ""

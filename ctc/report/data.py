@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ctc.diagnostics import Diagnostic, Edit, Lines, Severity, Span
-from ctc.report.secrets import Masked, masked_lines
+from ctc.report.secrets import Masked, hidden_sources
 
 VERSION = 1
 """Grows when a reader of the old form would go wrong; a new key does not."""
@@ -16,7 +16,7 @@ VERSION = 1
 def as_json(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], files: int) -> str:
     """All findings, in their order, and how many there are of each severity."""
     texts = {file: Lines(text.removeprefix("\ufeff")) for file, text in sources.items()}
-    hidden = {file: masked_lines(lines.rows) for file, lines in texts.items()}
+    hidden = hidden_sources(sources, diagnostics)
     writer = _Writer(sources, texts, hidden)
     counts = {f"{kind}s": sum(item.severity is kind for item in diagnostics) for kind in Severity}
     seen = len({item.where for item in diagnostics if item.where})

@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ctc.diagnostics import Diagnostic, Label, Lines, Severity, Span
-from ctc.report.secrets import Masked, masked_lines
+from ctc.diagnostics import Diagnostic, Label, Severity, Span
+from ctc.report.secrets import Masked, hidden_sources
 
 WIDTH = 140
 """Columns of a source line that are shown; a longer line is cut around its span."""
@@ -24,7 +24,7 @@ def render(
     With `explained`, the codes whose explanation was already pointed to, each new code points to its own, once.
     """
     painter = _Painter(color)
-    files = {file: _source(text) for file, text in sources.items()}
+    files = hidden_sources(sources, diagnostics)
     blocks = []
     for item in diagnostics:
         new = explained is not None and item.code not in explained
@@ -32,10 +32,6 @@ def render(
             explained.add(item.code)
         blocks.append(_block(item, files, painter, new) + "\n")
     return "".join(blocks)
-
-
-def _source(text: str) -> Masked:
-    return masked_lines(Lines(text.removeprefix("\ufeff")).rows)
 
 
 class _Painter:

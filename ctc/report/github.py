@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ctc.diagnostics import Diagnostic, Lines, Severity
+from ctc.diagnostics import Diagnostic, Severity
 from ctc.report.data import encodable
 from ctc.report.paths import relative
-from ctc.report.secrets import Masked, masked_lines
+from ctc.report.secrets import Masked, hidden_sources
 
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
 
 def as_github(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], root: str) -> str:
     """One command a finding, errors first: GitHub shows the first ten of a level and step."""
-    hidden = {file: masked_lines(Lines(text.removeprefix("\ufeff")).rows) for file, text in sources.items()}
+    hidden = hidden_sources(sources, diagnostics)
     ranks = list(Severity)
     ordered = sorted(diagnostics, key=lambda item: ranks.index(item.severity))
     return "".join(_command(item, hidden.get(item.where, Masked((), frozenset())), root) + "\n" for item in ordered)

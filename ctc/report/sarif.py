@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from ctc import __version__
-from ctc.diagnostics import Diagnostic, Lines, Span
+from ctc.diagnostics import Diagnostic, Span
 from ctc.report import most_important
 from ctc.report.data import encodable
 from ctc.report.explanations import Explanation, explanation
 from ctc.report.paths import relative
-from ctc.report.secrets import Masked, masked_lines
+from ctc.report.secrets import Masked, hidden_sources
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 MAX_RESULTS = 5000
@@ -26,7 +26,7 @@ def as_sarif(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], root
     """One run with the rules of its results."""
     shown = most_important(diagnostics, MAX_RESULTS)
     codes = sorted({item.code for item in shown})
-    hidden = {file: masked_lines(Lines(text.removeprefix("\ufeff")).rows) for file, text in sources.items()}
+    hidden = hidden_sources(sources, diagnostics)
     writer = _Writer(hidden, codes, root)
     invocation: dict[str, Any] = {"executionSuccessful": True}
     if len(shown) < len(diagnostics):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from ctc.diagnostics import Diagnostic, Lines, Span
 
 _KEY = r"""(?<![\w-])["']?
     (?:[\w-]{0,60}(?:password|passwd|passphrase|secrets?)
@@ -40,6 +42,9 @@ _BEGIN = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _END = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 _ENTRY = re.compile(r"^\s*(?:-\s+)*(?:[\w.-]+\s*:(?:\s+|$))?")
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
+SECRET_FOUND = "CT501"
+"""The code of a finding whose place holds a secret."""
+
 _LEAST = 5
 """Shorter values are not looked for in sentences: they would star half the words."""
 
@@ -72,13 +77,23 @@ class Masked:
         return masked(sentence)
 
 
-def masked_lines(lines: Iterable[str]) -> Masked:
-    """Line by line, and what is below a key such as `secret:`, or inside a private key, as a whole."""
+def hidden_sources(sources: Mapping[str, str], diagnostics: Iterable[Diagnostic]) -> dict[str, Masked]:
+    """Each file's text without its secrets: those that look like one, and those that a finding has found."""
+    found = [item.span for item in diagnostics if item.code == SECRET_FOUND and item.span is not None]
+    return {
+        file: masked_lines(Lines(text.removeprefix("\ufeff")).rows, [span for span in found if span.file == file])
+        for file, text in sources.items()
+    }
+
+
+def masked_lines(lines: Iterable[str], found: Iterable[Span] = ()) -> Masked:
+    """Line by line, and what is below a key such as `secret:`, inside a private key, or at `found`, as a whole."""
     shown: list[str] = []
     values: set[str] = set()
     below: int | None = None
     in_key = False
-    for line in lines:
+    spans = list(found)
+    for number, line in enumerate(lines, start=1):
         indent = len(line) - len(line.lstrip())
         if below is not None and line.strip() and indent <= below:
             below = None
@@ -86,6 +101,9 @@ def masked_lines(lines: Iterable[str]) -> Masked:
             hidden = _hidden(line)
         else:
             hidden = mask(line)
+        for span in spans:
+            if span.line <= number <= span.last_line:
+                hidden = _without(hidden, span, number)
         in_key = _END.search(line) is None if in_key else _BEGIN.search(line) is not None and not _END.search(line)
         opened = _OPENS.match(line)
         if opened is not None and below is None:
@@ -93,6 +111,13 @@ def masked_lines(lines: Iterable[str]) -> Masked:
         shown.append(hidden)
         values |= _starred(line, hidden)
     return Masked(shown, frozenset(values))
+
+
+def _without(line: str, span: Span, number: int) -> str:
+    """A line of a value that is a secret: what stands within the value is gone, its quotes stay."""
+    start = span.column - 1 if number == span.line else 0
+    end = span.end_column - 1 if number == span.last_line else len(line)
+    return line[:start] + re.sub(r"[^\s\"']", "*", line[start:end]) + line[end:]
 
 
 def _hidden(line: str) -> str:

@@ -214,7 +214,7 @@ def test_fix_writes_the_file_and_says_what_it_did(
 
     line = MINIMAL[: MINIMAL.index("min_rows: 2000")].count("\n") + 1
     assert err == f"fix link.yaml:{line} [CT011]: write 2000\n"
-    assert out == "link.yaml: ok\n"
+    assert out.startswith("link.yaml: ok\n")
     assert spec.read_bytes() == b"\xef\xbb\xbf" + MINIMAL.encode()
     assert spec.stat().st_mode & 0o777 == 0o640
     assert sorted(os.listdir(tmp_path)) == ["ctc.yaml", "link.yaml"]

@@ -104,7 +104,7 @@ def test_standard_input_is_a_spec_like_any(capsys: pytest.CaptureFixture[str], m
             monkeypatch.setattr("sys.stdin", stream)
             assert guarded(validate, ["-", "--target", "all"]) == code
         out = capsys.readouterr().out
-        assert out.endswith("<stdin>: ok\n" if code == 0 else "<stdin>: 1 error\n")
+        assert out.startswith("<stdin>: ok\n") if code == 0 else out.endswith("<stdin>: 1 error\n")
     assert " --> <stdin>:" in out
     assert "^^^" in out, "the line is shown although there is no file"
 
@@ -192,3 +192,13 @@ def test_many_specs_are_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert guarded(validate, [str(tmp_path)]) == 0
     assert time.process_time() - started < 3
     assert capsys.readouterr().out.count(": ok\n") == 101
+
+
+def test_a_single_spec_is_told_what_its_gates_can_see(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(validate, [RIGHT]) == 0
+    [ok, *told] = capsys.readouterr().out.splitlines()
+
+    assert ok.endswith(": ok")
+    assert any("equally good models that pass" in line for line in told)
+    assert guarded(validate, [RIGHT, "specs/gates.yaml"]) == 0
+    assert "equally good" not in capsys.readouterr().out, "of many specs only the findings are told"

@@ -19,19 +19,15 @@ _SHAPES = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"
     r"|hooks\.slack\.com/services/\w"
     r"|://[^/\s:@{}$<]+:(?![${<*])[^/\s@]+@"
-    r"|(?i:\bbearer\s+(?![${<])[0-9A-Za-z._~+/-]{16,})"
-    r"|(?i:(?<![a-z])(?:password|passwd|secret|api[_-]?key|access[_-]?key|token)=(?![${<%/.])[^\s'\"]{6,})"
-)
-"""The published prefixes of keys and tokens, credentials in URLs, and `password=...`."""
-
-_UNSEEN_SHAPES = re.compile(
-    r"\bhf_[0-9A-Za-z]{30,}"
+    r"|\bhf_[0-9A-Za-z]{30,}"
     r"|\bglpat-[0-9A-Za-z_-]{20,}"
     r"|\bsk-(?:ant-|proj-)?[0-9A-Za-z_-]{32,}"
     r"|(?i:\bAccountKey=[0-9A-Za-z+/]{20,})"
     r"|[?&](?:sig|X-Amz-Signature)=[0-9A-Za-z%+/]{20,}"
+    r"|(?i:\bbearer\s+(?![${<])[0-9A-Za-z._~+/-]{16,})"
+    r"|(?i:(?<![a-z])(?:password|passwd|secret|api[_-]?key|access[_-]?key|token)=(?![${<%/.])[^\s'\"]{6,})"
 )
-"""Those whose line a report would show as it is: they are told without their place."""
+"""The published prefixes of keys and tokens, credentials in URLs, and `password=...`."""
 
 _SECRET_KEY = re.compile(
     r"(?i)(?:(?:password|passwd|passphrase|secret)|(?:^|[_-])(?:pwd|api_?key|access_?key|private_?key|credentials?))$"
@@ -116,10 +112,10 @@ def _finding(item: _Text) -> Finding | None:
         return None
     if _SHAPES.search(item.value) is not None or (not item.flag and _is_called_secret(item)):
         return Finding(item.path, f"`{item.path}` looks as if it held a secret", _advice(item.path))
-    unseen = _UNSEEN_SHAPES.search(item.value) is not None
-    if unseen or (item.flag and item.key and _could_be(item.value)):
-        what = f"`{item.path}`" if unseen else f"`{item.path}`, after `{item.key}`,"
-        return Finding("", f"{what} looks as if it held a secret", _advice(item.path))
+    if item.flag and item.key and _could_be(item.value):
+        return Finding(
+            item.path, f"`{item.path}`, after `{item.key}`, looks as if it held a secret", _advice(item.path)
+        )
     return None
 
 
