@@ -190,6 +190,8 @@ def test_a_full_or_read_only_disk(spec: Path, error: str, fragment: str, tmp_pat
         INJECT.format(code=getattr(errno, error), prefix=str(folder), fragment=fragment)
     )
     before = json.loads((folder / "state.json").read_text())
+    # What is there already is not written again.
+    shutil.rmtree(folder / "bundle")
     path = f"{tmp_path / 'inject'}{os.pathsep}{project.ROOT}"
     done = project.ctc(
         "run", spec, "--python", sys.executable, "--at", SECOND, cwd=spec.parent, environment={"PYTHONPATH": path}
