@@ -13,7 +13,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Span:
     """A stretch of a file. Lines and columns start at 1; `end_column` is exclusive, and counts on the last line.
 

@@ -10,10 +10,11 @@ from ctc.compiler.lower import lower
 from ctc.compiler.target import Support, Target
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.language.spec import Spec
+from ctc.language.value import Value
 
 
-@dataclass(frozen=True)
-class Built:
+@dataclass(frozen=True, eq=False, repr=False)
+class Built(Value):
     """`bundle` is None where a diagnostic is an error."""
 
     system: System

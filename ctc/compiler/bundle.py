@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
 
+from ctc.language.value import Value
+
 NEWLINE = "\n"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-@dataclass(frozen=True)
-class Artifact:
+@dataclass(frozen=True, eq=False, repr=False)
+class Artifact(Value):
     """One file. `path` is relative to the bundle, with `/`."""
 
     path: str
     content: bytes
 
 
-@dataclass(frozen=True)
-class Bundle:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bundle(Value):
     """`uploads` maps a file of the bundle to the URI at which the pipelines expect it."""
 
     target: str

@@ -11,6 +11,7 @@ from typing import Protocol
 from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
 from ctc.diagnostics import Diagnostic
+from ctc.language.value import Value
 
 
 class Support(StrEnum):
@@ -19,8 +20,8 @@ class Support(StrEnum):
     UNSUPPORTED = "unsupported"
 
 
-@dataclass(frozen=True)
-class Capability:
+@dataclass(frozen=True, eq=False, repr=False)
+class Capability(Value):
     """How a target carries one feature. `reason` says how it is emulated or why it is not, and what to do instead."""
 
     support: Support
@@ -31,8 +32,8 @@ class Capability:
             raise ValueError("a capability that is not native needs its reason")
 
 
-@dataclass(frozen=True)
-class Execution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Execution(Value):
     """How one local execution of a compiled pipeline ended.
 
     `error` is what a person needs: the failed step and its last lines; empty when `ok`. `steps` are the names of the
@@ -44,8 +45,8 @@ class Execution:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class Machine:
+@dataclass(frozen=True, eq=False, repr=False)
+class Machine(Value):
     """This machine as seen by a rehearsal.
 
     `mounts` maps a URI prefix of the artifact (`s3://acme-ct/flight-delay`) to the local folder that stands for it.

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ctc.language.value import Value
+
 _MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 _WEEKDAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
 _LONGEST = {month: calendar.monthrange(2024, month)[1] for month in range(1, 13)}
 
 
-@dataclass(frozen=True)
-class _Field:
+@dataclass(frozen=True, eq=False, repr=False)
+class _Field(Value):
     name: str
     low: int
     high: int
@@ -34,8 +36,8 @@ _FIELDS = (
 )
 
 
-@dataclass(frozen=True)
-class Cron:
+@dataclass(frozen=True, eq=False, repr=False)
+class Cron(Value):
     """A parsed expression. `weekdays` counts from Sunday = 0.
 
     If both day fields are restricted (neither starts with `*`), a day that matches either is in the schedule; else it

@@ -219,7 +219,7 @@ def _short_durations(layout: Layout) -> list[str]:
         if "<<" not in path:
             users.setdefault(place.value, set()).add(path)
     edited: dict[int, str] = {}
-    for span in sorted((span for span, paths in users.items() if paths <= durations), reverse=True):
+    for span in sorted((span for span, paths in users.items() if paths <= durations), key=_place, reverse=True):
         line, start, end = span.line - 1, span.column - 1, span.end_column - 1
         content = edited.get(line, layout.content(line))
         written = content[start:end]
@@ -231,3 +231,7 @@ def _short_durations(layout: Layout) -> list[str]:
         layout.with_content(number, edited[number]) if number in edited else line
         for number, line in enumerate(layout.lines)
     ]
+
+
+def _place(span: Span) -> tuple[int, int]:
+    return span.line, span.column

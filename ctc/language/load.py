@@ -16,6 +16,7 @@ from ctc.language.source import Document, read
 from ctc.language.spans import Path, Spans, at
 from ctc.language.spec import Spec
 from ctc.language.typed import spec_from
+from ctc.language.value import Value
 
 _FATAL = ("CT220", "CT228", "CT302")
 """Without its environment, its row or its target, everything else that is found may not be so."""
@@ -24,8 +25,8 @@ _UNUSED = "CT224"
 """A finding only where it is one in every environment."""
 
 
-@dataclass(frozen=True)
-class Loaded:
+@dataclass(frozen=True, eq=False, repr=False)
+class Loaded(Value):
     """`spec` is None where a diagnostic is an error. `spans` belong to the rendered tree."""
 
     spec: Spec | None

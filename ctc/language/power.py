@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from ctc.language.attempts import YEAR, attempts_per_year
 from ctc.language.spec import Gate, Metric, Spec
+from ctc.language.value import Value
 
 POWER = 0.8
 """How often a gate must notice a difference for it to count as detectable: the convention of Cohen (1988)."""
@@ -54,8 +55,8 @@ def normal_quantile(probability: float) -> float:
     return (low + high) / 2
 
 
-@dataclass(frozen=True)
-class GateEstimate:
+@dataclass(frozen=True, eq=False, repr=False)
+class GateEstimate(Value):
     """What one relative gate can tell. A number that cannot be known from the spec is None.
 
     `detectable` is the difference beyond the gate's line that it notices in 4 of 5 attempts, in the metric's unit; for
@@ -77,8 +78,8 @@ class GateEstimate:
     passes_at_best: float | None = None
 
 
-@dataclass(frozen=True)
-class Volume:
+@dataclass(frozen=True, eq=False, repr=False)
+class Volume(Value):
     """The rows that a gate may be judged on; `positives` is 0 where their number is not stated."""
 
     rows: int

@@ -12,6 +12,7 @@ from ctc.language.based import inner, resolved
 from ctc.language.shape import schema
 from ctc.language.source import Document
 from ctc.language.spans import Path, Spans, at
+from ctc.language.value import Value
 
 DEFAULT = "default"
 """The environment of a spec that has no `environments`."""
@@ -37,8 +38,8 @@ FIRST_ROW = "*"
 """Stands for the first row of a matrix, whichever that is."""
 
 
-@dataclass(frozen=True)
-class Rendered:
+@dataclass(frozen=True, eq=False, repr=False)
+class Rendered(Value):
     """The tree as it holds in one environment. `environments` stays in it, so that its shape is checked too.
 
     `filled` says of each place which references gave its text: `var.lake`, `matrix.market`. `patched` says where a

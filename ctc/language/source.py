@@ -15,6 +15,7 @@ from typing import Any
 
 from ctc.diagnostics import Diagnostic, Edit, Label, Lines, Severity, Span
 from ctc.language.spans import Path, Place, Spans
+from ctc.language.value import Value
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 64
@@ -43,8 +44,8 @@ CODES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Document:
+@dataclass(frozen=True, eq=False, repr=False)
+class Document(Value):
     """`data` is None if the file could not be understood; then a diagnostic says why. `text` has no byte order mark."""
 
     file: str

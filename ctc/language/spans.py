@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ctc.diagnostics import Span
+from ctc.language.value import Value
 
 Path = tuple[str | int, ...]
 """Where a node stands in the tree: keys and list indices from the root."""
 
 
-@dataclass(frozen=True)
-class Place:
+@dataclass(frozen=True, eq=False, repr=False)
+class Place(Value):
     """Where a node stands in the file: its key, if it has one, and the first line of its value."""
 
     key: Span | None

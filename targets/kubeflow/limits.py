@@ -10,11 +10,12 @@ from typing import Any
 
 from ctc.compiler.ir import Pipeline, Step, System
 from ctc.diagnostics import Diagnostic, Severity
+from ctc.language.value import Value
 from ctc.targets.kfp_ir import PIPELINE_NAME
 
 
-@dataclass(frozen=True)
-class Limit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Limit(Value):
     """A number of the service and where it is written."""
 
     value: int

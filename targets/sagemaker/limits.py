@@ -11,6 +11,7 @@ from typing import Any
 from ctc.compiler.bundle import canonical
 from ctc.compiler.ir import Runs, Step, System
 from ctc.diagnostics import Diagnostic, Severity
+from ctc.language.value import Value
 from ctc.targets.sagemaker import resources
 from ctc.targets.sagemaker.machines import INSTANCE_TYPES, smallest, volume_gib
 from ctc.targets.sagemaker.pipeline import Definition, definitions, support_uri, tries_seconds
@@ -18,8 +19,8 @@ from ctc.targets.sagemaker.pipeline import Definition, definitions, support_uri,
 _BOTOCORE = "botocore 1.43 service model"
 
 
-@dataclass(frozen=True)
-class Limit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Limit(Value):
     """`as_of` is the month in which the source was read."""
 
     value: int

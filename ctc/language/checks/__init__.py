@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.language import gaps, render, shape, source
 from ctc.language.spec import Spec
+from ctc.language.value import Value
 
 if TYPE_CHECKING:
     from ctc.language.explained import Explanation
@@ -36,8 +37,8 @@ TOPICS = (
 """The modules of this package that hold checks."""
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, eq=False, repr=False)
+class Finding(Value):
     """What a check says about a place of the spec; `related` is a second place that explains it, and its label."""
 
     path: str
@@ -53,8 +54,8 @@ OnTarget = Callable[[Spec, str], Iterator[Finding]]
 OnEnvironments = Callable[[Mapping[str, Spec]], Iterator[Finding]]
 
 
-@dataclass(frozen=True)
-class Rule:
+@dataclass(frozen=True, eq=False, repr=False)
+class Rule(Value):
     """A code and what it finds. The rules that are no check of meaning are made where the code is found."""
 
     code: str
@@ -68,7 +69,7 @@ class Rule:
         return explanation(self.code)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Check(Rule):
     """A rule with the one function that finds it."""
 

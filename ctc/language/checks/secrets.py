@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ctc.language.checks import Finding, Tree, check_tree
+from ctc.language.value import Value
 
 _SHAPES = re.compile(
     r"(?:AKIA|ASIA)[0-9A-Z]{16}"
@@ -43,8 +44,8 @@ _FREE = ("env", "hyperparameters", "variables")
 """Maps whose keys are the user's, so that a key can be called after a secret that its value is."""
 
 
-@dataclass(frozen=True)
-class _Text:
+@dataclass(frozen=True, eq=False, repr=False)
+class _Text(Value):
     """A text of the tree; `key` is the user's own name of it, or the flag before it in a command."""
 
     path: str
