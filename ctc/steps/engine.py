@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ INSTANT = dt.Timestamp(timezone="UTC")
 
 OWN = "_ctc_"
 """Columns that the steps add for themselves start so; no column of a source may."""
+
+_ASIDE = ".aside"
+"""The folder, in that of an output, of what memory does not hold."""
 
 
 @ibis.udf.scalar.builtin(name="timezone", signature=((dt.string, dt.Timestamp()), INSTANT))  # type: ignore[untyped-decorator]
@@ -44,9 +48,36 @@ def missing(column: Any) -> Any:
     return column.isnull() | ~(_finite(number) | number.isinf()).fill_null(True)
 
 
-def connect() -> Any:
-    """A fresh engine in UTC, bounded by `CTC_ENGINE_MEMORY` (such as `4GB`) and `CTC_ENGINE_THREADS`."""
-    connection = ibis.duckdb.connect(temp_directory=tempfile.gettempdir())
+@contextmanager
+def opened(output: Path | None = None) -> Iterator[Any]:
+    """An engine that is closed afterwards, and leaves nothing of what it laid aside, also after a failure.
+
+    It lays aside what memory does not hold: on the disk of `output`, which has room for rows, or with the temporary
+    files. What a killed process left in `output` goes first.
+    """
+    aside = Path(tempfile.mkdtemp(prefix="ctc-")) if output is None else output / _ASIDE
+    _remove(aside)
+    try:
+        connection = connect(aside)
+        try:
+            yield connection
+        finally:
+            connection.disconnect()
+    finally:
+        _remove(aside)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def connect(aside: Path | None = None) -> Any:
+    """A fresh engine in UTC, bounded by `CTC_ENGINE_MEMORY` (such as `4GB`) and `CTC_ENGINE_THREADS`.
+
+    `aside` is the folder for what memory does not hold, that of temporary files if there is none.
+    """
+    connection = ibis.duckdb.connect(temp_directory=str(aside or tempfile.gettempdir()))
     connection.raw_sql("SET TimeZone = 'UTC'")
     connection.raw_sql("SET enable_progress_bar = false")
     # Parquet's statistics leave NaN out; DuckDB 2.0 concludes from them that `isnan` is false and lets NaN pass.
@@ -108,7 +139,9 @@ def latest(read: Any, keys: list[str], by: str) -> Any:
 def hold(connection: Any, name: str, expression: Any) -> Any:
     """The expression, worked out once and kept for this process as the table `name`."""
     with _told():
-        return connection.create_table(name, expression, temp=True)
+        # Not ibis' `create_table`, which inserts into an empty table: the engine does that on one thread.
+        connection.raw_sql(f'CREATE TEMP TABLE "{name}" AS {connection.compile(expression)}')
+    return connection.table(name)
 
 
 def parts(connection: Any, folders: Iterable[Path]) -> Any:

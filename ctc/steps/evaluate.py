@@ -44,7 +44,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Holdout:
     """The judged rows, in the order of `row_id`. `labels` are 0 and 1 for a binary task.
 
-    `events` are microseconds since 1970 in UTC; `slices` are the row numbers by slice and value, values in order.
+    `events` are microseconds since 1970 in UTC; `slices` are the row numbers by slice and value, values in order;
+    values of fewer rows than the slice asks for are left out.
     """
 
     ids: pa.Array
@@ -99,13 +100,13 @@ def run(task: Task, services: Services) -> Result:
 
 def _read_holdout(task: Task) -> Holdout:
     label = task.policy["data"]["label"]["column"]
-    slices = {part["name"]: part["column"] for part in task.policy["evaluation"]["slices"]}
+    slices = {part["name"]: (part["column"], part["min_rows"]) for part in task.policy["evaluation"]["slices"]}
     parquet = pq.ParquetFile(task.inputs["holdout"] / "data.parquet")
     known = parquet.schema_arrow.names
-    for name, column in slices.items():
+    for name, (column, _) in slices.items():
         if column not in known:
             raise StepFailed(f"slice {name}: the snapshot has no column `{column}`; it has: {', '.join(known)}")
-    columns = dict.fromkeys(["row_id", "event_time", label, *slices.values()])
+    columns = dict.fromkeys(["row_id", "event_time", label, *(column for column, _ in slices.values())])
     table = parquet.read(columns=list(columns)).sort_by("row_id")
     ids = table["row_id"].cast(pa.string()).combine_chunks()
     repeated = len(ids) - len(pc.unique(ids))
@@ -119,20 +120,24 @@ def _read_holdout(task: Task) -> Holdout:
         ids,
         np.asarray(np.from_dlpack(events), dtype=np.int64),
         predictions.floats(table[label]),
-        {name: _by_value(table[column], name) for name, column in slices.items()},
+        {name: _by_value(table[column], name, least) for name, (column, least) in slices.items()},
     )
 
 
-def _by_value(column: pa.ChunkedArray, name: str) -> dict[str, Indices]:
-    """The numbers of the rows that have each value, values as text; those without a value are `null`."""
+def _by_value(column: pa.ChunkedArray, name: str, least: int) -> dict[str, Indices]:
+    """The numbers of the rows of each value that `least` rows have, values as text; rows without one are `null`."""
     try:
         texts = column.cast(pa.string())
     except pa.ArrowException as error:
         raise StepFailed(f"slice {name}: a column of {column.type} has no values to slice by") from error
     coded = (texts.fill_null("null") if texts.null_count else texts).combine_chunks().dictionary_encode()
     codes = np.from_dlpack(coded.indices)
-    order, values = np.argsort(codes, kind="stable"), coded.dictionary.to_pylist()
-    groups = np.split(order, np.cumsum(np.bincount(codes, minlength=len(values)))[:-1]) if values else []
+    order, counts = np.argsort(codes, kind="stable"), np.bincount(codes, minlength=len(coded.dictionary))
+    ends = np.cumsum(counts)
+    # Chosen before anything becomes a Python object: a column may have as many values as there are rows.
+    chosen = np.flatnonzero(counts >= least)
+    values = coded.dictionary.take(pa.array(chosen)).to_pylist()
+    groups = [order[ends[code] - counts[code] : ends[code]] for code in chosen]
     return dict(sorted(zip(values, groups, strict=True)))
 
 
@@ -209,7 +214,6 @@ def _slices(policy: Mapping[str, Any], holdout: Holdout, contender: Floats, cham
                 "metrics": {metric["name"]: measured(metric, rows) for metric in policy["evaluation"]["metrics"]},
             }
             for value, rows in holdout.slices[part["name"]].items()
-            if len(rows) >= part["min_rows"]
         }
         for part in policy["evaluation"]["slices"]
     }

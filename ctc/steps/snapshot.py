@@ -9,6 +9,7 @@ own checks have spoken. A label that is NaN is no label.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,14 +40,18 @@ class _Label:
 
 def run(task: Task, services: Services) -> Result:
     """Writes the outputs train, valid, rows and holdout; `go` is false where there is too little to learn from."""
+    with engine.opened(task.outputs["holdout"]) as connection:
+        return _taken(connection, task)
+
+
+def _taken(connection: Any, task: Task) -> Result:
     data, section = task.policy["data"], task.policy["windows"]
     windows = Windows.at(section, task.instant)
-    connection = engine.connect()
     label = _Label(data["label"]["column"], data["label"]["absent"])
     joined = engine.hold(connection, "joined", _joined(connection, data, windows, task.instant))
     absent = _require_rows(connection, joined, label, data)
     labelled = _with_labels(joined, label)
-    parts = _split(labelled, windows, float(section["validation_share"]))
+    parts = _split(connection, labelled, windows, float(section["validation_share"]))
     _write(connection, task, parts, data)
     counts = {name: int(engine.one(connection, part.aggregate(n=part.count()))["n"]) for name, part in parts.items()}
     facts = {
@@ -169,17 +174,27 @@ def _require_rows(connection: Any, joined: Any, label: _Label, data: Mapping[str
     return absent
 
 
-def _split(labelled: Any, windows: Windows, share: float) -> dict[str, Any]:
+def _split(connection: Any, labelled: Any, windows: Windows, share: float) -> dict[str, Any]:
     """Training, the latest `share` of it for validation, and the holdout."""
     learnt = labelled.filter(labelled[EVENT_TIME] < engine.literal(windows.train_end))
-    number = ibis.row_number().over(ibis.window(order_by=[learnt[EVENT_TIME].desc(), learnt[ROW_ID].desc()]))
-    learnt = learnt.mutate(_ctc_number=number, _ctc_total=learnt.count().as_scalar())
-    later = learnt["_ctc_number"] < (learnt["_ctc_total"] * share).floor()
+    later = _latest(connection, learnt, share)
     return {
-        "train": learnt.filter(~later).drop("_ctc_number", "_ctc_total"),
-        "valid": learnt.filter(later).drop("_ctc_number", "_ctc_total"),
+        "train": learnt.filter(~later),
+        "valid": learnt.filter(later),
         "holdout": labelled.filter(labelled[EVENT_TIME] >= engine.literal(windows.holdout_start)),
     }
+
+
+def _latest(connection: Any, rows: Any, share: float) -> Any:
+    """Whether a row is of the latest `share`, in the order of time and row_id; rows that repeat both stay together."""
+    chosen = math.floor(engine.one(connection, rows.aggregate(n=rows.count()))["n"] * share)
+    if chosen == 0:
+        return ibis.literal(False)
+    # The first of them, found among two columns: to number all rows sorts all columns, once for each part.
+    order = [rows[EVENT_TIME].desc(), rows[ROW_ID].desc()]
+    first = engine.one(connection, rows.select(EVENT_TIME, ROW_ID).order_by(order).limit(1, offset=chosen - 1))
+    instant = engine.literal(first[EVENT_TIME])
+    return (rows[EVENT_TIME] > instant) | ((rows[EVENT_TIME] == instant) & (rows[ROW_ID] >= first[ROW_ID]))
 
 
 def _write(connection: Any, task: Task, parts: Mapping[str, Any], data: Mapping[str, Any]) -> None:

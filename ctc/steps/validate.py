@@ -33,7 +33,11 @@ def run(task: Task, services: Services) -> Result:
     snapshot = results.load(services.objects, task.attempt).get("snapshot")
     if snapshot is not None and not snapshot["flags"].get("go", True):
         return Result("stop", {"go": False}, str(snapshot["reason"]), {"checks": []})
-    connection = engine.connect()
+    with engine.opened() as connection:
+        return _judged(connection, task)
+
+
+def _judged(connection: Any, task: Task) -> Result:
     answers: list[dict[str, Any]] = []
     for source, checks in _by_source(task).items():
         answers += _judge(_table(connection, task, source), checks, source, task, connection)
