@@ -53,4 +53,4 @@ $(VENV)/demo: requirements/demo.txt pyproject.toml | $(BIN)/python
 $(VENV)/dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements/dev.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
-	@touch $@ $(VENV)/demo
+	@touch $@
