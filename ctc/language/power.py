@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from ctc.language.attempts import YEAR, attempts_per_year
 from ctc.language.spec import Gate, Metric, Spec
@@ -46,6 +47,7 @@ def normal(z: float) -> float:
     return 0.5 * math.erfc(-z / math.sqrt(2))
 
 
+@lru_cache(maxsize=256)
 def normal_quantile(probability: float) -> float:
     """Its inverse, by bisection to the last digit; within 10 standard deviations."""
     low, high = -10.0, 10.0
