@@ -136,9 +136,14 @@ def _attend(connection: socket.socket) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         order, descriptors = _receive(connection)
         connection.sendall(STARTED)
+        attending = os.getpid()
         process = os.fork()
         if process == 0:
             connection.close()
+            # Killed together with all others, the one who attends may end before it could kill this one.
+            die_with_parent()
+            if os.getppid() != attending:
+                os._exit(1)
             _run(order, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)

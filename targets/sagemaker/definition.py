@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ctc.language.value import Value
-
 Step = Mapping[str, Any]
 
 MALFORMED = (KeyError, TypeError, AttributeError, IndexError, ValueError)
@@ -47,8 +45,8 @@ RETRIED = (
 """What a retry policy may name: faults of the service, never a failing container."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Place(Value):
+@dataclass(frozen=True)
+class Place:
     """A step and where it stands: at the root, or on one side (`IfSteps`, `ElseSteps`) of a Condition."""
 
     step: Step

@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ctc.language.value import Value
-
 OPT_ML = "/opt/ml"
 LAST_LINES = 20
 TAIL_BYTES = 16384
@@ -48,8 +46,8 @@ class JobFailed(Exception):
     """The step failed; the message is its failure reason."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Host(Value):
+@dataclass(frozen=True)
+class Host:
     """This machine: URI prefixes with the folders that stand for them, the whole environment of each process, the
     folder in which processes start, and one that may be filled with sandboxes."""
 
