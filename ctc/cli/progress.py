@@ -42,6 +42,7 @@ class Console:
         self._woken = False
 
     def woke(self, records: Sequence[Record], said: str) -> None:
+        from ctc.policy.changes import sentence
         from ctc.run.records import mappings
         from ctc.steps.results import BETWEEN
 
@@ -56,11 +57,11 @@ class Console:
             suppressed = record.get("suppressed")
             if suppressed:
                 self._line("suppressed", f"by {suppressed.get('by')}: {suppressed.get('reason')}", "yellow")
+            for change in mappings(record, "changes"):
+                self._line("changed", sentence(change), "green")
             for action in mappings(record, "actions"):
                 if action.get("action") == "start_training" and action.get("launch", 1) > 1:
                     self._line("again", f"the attempt ended without a record: start {action['launch']}")
-                if action.get("action") == "promote":
-                    self._line("promoted", f"version {action.get('version')} is the champion", "green")
         if first and not records:
             for part in (said or "no trigger fired").split(BETWEEN):
                 self._line("quiet", part.replace(" quiet: ", ": ", 1))

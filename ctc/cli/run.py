@@ -30,6 +30,7 @@ _ADD_MANUAL = "add `triggers: {asked: {manual: {}}}`"
 @click.option("--row", metavar="ROW", help="A row of the spec's matrix.")
 @click.option("--at", "instants", multiple=True, metavar="INSTANT", help="What time it is; repeat, for a history.")
 @click.option("--manual", metavar="WHY", help="Ask for a run, and say why; needs a manual trigger in the spec.")
+@click.option("--event", metavar="NAME[,KEY=VALUE...]", help="An outside alert that an event trigger waits for.")
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Replaces .ctc beside the spec.")
 @click.option("--python", metavar="EXE", help="Interpreter of the training code. Default: .venv beside the spec, PATH.")
 @click.option("-o", "--output", type=click.Choice(["human", "json"]), default="human", help="What goes to stdout.")
@@ -42,6 +43,7 @@ def run(
     row: str | None,
     instants: tuple[str, ...],
     manual: str | None,
+    event: str | None,
     state: Path | None,
     python: str | None,
     output: str,
@@ -63,6 +65,7 @@ def run(
       ctc run ctc.yaml --at 2013-02-10T11:00:00Z --at 2013-03-10T10:00:00Z
       ctc run ctc.yaml --target sagemaker --state trial
       ctc run ctc.yaml --manual "new feature in the model"
+      ctc run ctc.yaml --event fraud-ops-alert,incident=INC-7
       ctc run ctc.yaml --at 2013-02-10 -o json
 
     \b
@@ -72,20 +75,22 @@ def run(
     from ctc.run.local import Deployment, parse_instant, rehearse
     from ctc.run.records import focus, state_folder
 
-    if manual is not None and len(instants) > 1:
-        raise click.UsageError("--manual asks for one run: give one --at beside it, or none")
+    if len(instants) > 1 and (manual is not None or event is not None):
+        asked = "--manual" if manual is not None else "--event"
+        raise click.UsageError(f"{asked} asks for one run: give one --at beside it, or none")
     try:
         at = [parse_instant(text) for text in instants] or [datetime.now(UTC).replace(microsecond=0)]
     except CtcError as error:
         raise click.UsageError(f"--at: {error.message}; {error.help}") from error
     if report is not None:
         _require_page(report)
-    compiled = _compiled(spec, environment, target, row)
+    compiled = compile_for_run(spec, environment, target, row)
     if compiled is None:
         return SPEC_ERRORS
     loaded, name, files, where = compiled
     if manual is not None and not _can_be_asked(loaded):
         raise click.UsageError(f"--manual needs a manual trigger in the spec: {_ADD_MANUAL}")
+    alert = None if event is None else _event(event, loaded)
     folder = spec.absolute().parent
     deployment = Deployment(loaded, folder, name, state_folder(folder, loaded, name, state))
     with Console(focus(loaded), verbose) as console:
@@ -94,7 +99,8 @@ def run(
             at,
             files=files,
             python=python,
-            manual=None if manual is None else {"who": _user(), "why": manual},
+            manual=None if manual is None else {"who": user(), "why": manual},
+            event=alert,
             progress=console,
             echo=verbose,
             where=where,
@@ -139,7 +145,7 @@ def load_quietly(path: Path, environment: str | None, target: str | None, row: s
     return loaded.spec
 
 
-def _compiled(
+def compile_for_run(
     path: Path, environment: str | None, target: str | None, row: str | None
 ) -> tuple[Spec, str, dict[str, bytes], Where] | None:
     """The spec, the target, the bundle's files and where a path of the spec stands; None where there are errors, which
@@ -181,7 +187,8 @@ def _of_the_service(item: Diagnostic) -> bool:
     return item.code.startswith("CT3")
 
 
-def _user() -> str:
+def user() -> str:
+    """The person at the keyboard, as records name them."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -203,6 +210,26 @@ def _can_be_asked(spec: Spec) -> bool:
     from ctc.language.spec import ManualTrigger
 
     return any(item.enabled and isinstance(item.spec, ManualTrigger) for item in spec.triggers)
+
+
+def _event(text: str, spec: Spec) -> dict[str, object]:
+    """`NAME,KEY=VALUE`: an event that a trigger of the spec waits for, with the field that tells it from others."""
+    from ctc.language.spec import EventTrigger
+
+    name, *pairs = text.split(",")
+    if not all("=" in pair for pair in pairs):
+        raise click.UsageError(f"--event {text}: write NAME, or NAME,KEY=VALUE")
+    fields = dict(pair.split("=", 1) for pair in pairs)
+    waiting = {
+        item.spec.name: item.spec for item in spec.triggers if item.enabled and isinstance(item.spec, EventTrigger)
+    }
+    if name not in waiting:
+        known = ", ".join(sorted(waiting)) or "none"
+        raise click.UsageError(f"--event {name}: no enabled trigger of the spec waits for it; waited for: {known}")
+    by = waiting[name].dedupe_by
+    if by is not None and by not in fields:
+        raise click.UsageError(f"--event {name}: it is told from others by `{by}`; write {name},{by}=VALUE")
+    return {"name": name, "fields": fields}
 
 
 def _print_records(records: Sequence[Record], focus: Focus, output: str) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from datetime import timedelta
 from typing import Any
 
 from ctc.compiler.bundle import canonical
-from ctc.compiler.document import document, fill_hyperparameters
+from ctc.compiler.document import document, fill_hyperparameters, plain
 from ctc.compiler.ir import (
     Branch,
     Parameter,
@@ -22,7 +19,7 @@ from ctc.compiler.ir import (
     System,
     Wakes,
 )
-from ctc.language.spec import NewDataTrigger, ScheduleTrigger, Spec
+from ctc.language.spec import EventTrigger, NewDataTrigger, ScheduleTrigger, Spec
 
 ABSENT = "absent"
 """Key, below the root, of the folder that stands for a champion's model where there is none."""
@@ -30,9 +27,9 @@ ABSENT = "absent"
 
 def digest(spec: Spec) -> str:
     """sha256 of what the spec means in its environment, addresses left out: the same on every target."""
-    meaning = _plain(spec)
+    meaning = plain(spec)
     del meaning["targets"]
-    return hashlib.sha256(canonical(meaning, _plain)).hexdigest()
+    return hashlib.sha256(canonical(meaning, plain)).hexdigest()
 
 
 def lower(spec: Spec, target: str) -> System:
@@ -68,11 +65,11 @@ class _Builder:
         self.spec_digest = spec_digest
 
     def wake(self) -> Pipeline:
-        step = self.ours("wake", origin="triggers", parameters=("instant", "manual"))
+        step = self.ours("wake", origin="triggers", parameters=("instant", "manual", "event"))
         return Pipeline(
             name=f"{self.spec.deployed_name}-wake",
             kind="wake",
-            parameters=(Parameter("instant", ""), Parameter("manual", "")),
+            parameters=(Parameter("instant", ""), Parameter("manual", ""), Parameter("event", "")),
             body=(step,),
             on_exit=None,
             origin="triggers",
@@ -233,19 +230,12 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
                     features.append(("trigger.schedule.timezone", f"triggers.{trigger.name}"))
             case NewDataTrigger():
                 features.append(("trigger.new_data", f"triggers.{trigger.name}"))
+            case EventTrigger():
+                features.append(("trigger.event", f"triggers.{trigger.name}"))
+    if spec.trigger_policy.staleness is not None:
+        features.append(("staleness", "trigger_policy.staleness"))
     if spec.training.retries:
         features.append(("step.retries", "training.retries"))
     if spec.training.spot is not None:
         features.append(("step.spot", "training.spot"))
     return tuple(sorted(set(features)))
-
-
-def _plain(value: Any) -> Any:
-    """One level of a frozen type as JSON: a dataclass as the map of its fields, a duration as seconds."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    raise TypeError(f"a spec holds no {type(value).__name__}")

@@ -38,6 +38,59 @@ class Promote:
 
 
 @dataclass(frozen=True)
+class Route:
+    """Send each version its share of the traffic (shares add up to 1), and `mirror` of it also to the last of them,
+    whose answers nobody sees."""
+
+    key: str
+    serving: str
+    traffic: tuple[tuple[str, float], ...]
+    mirror: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "action": "route",
+            "key": self.key,
+            "serving": self.serving,
+            "traffic": [list(part) for part in self.traffic],
+            "mirror": self.mirror,
+        }
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """Ask `version` the `request` (a file of the spec), and note whether it answers with `status`."""
+
+    key: str
+    serving: str
+    version: str
+    request: str
+    status: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "action": "smoke",
+            "key": self.key,
+            "serving": self.serving,
+            "version": self.version,
+            "request": self.request,
+            "status": self.status,
+        }
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Stop keeping `version` ready; its files stay."""
+
+    key: str
+    serving: str
+    version: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"action": "retire", "key": self.key, "serving": self.serving, "version": self.version}
+
+
+@dataclass(frozen=True)
 class WriteRecord:
     """Put `record` at the object key `key`, unless something is there: the first record of an id is the record."""
 
@@ -48,7 +101,7 @@ class WriteRecord:
         return {"action": "write_record", "key": self.key, "record": dict(self.record)}
 
 
-Action = StartTraining | Promote | WriteRecord
+Action = StartTraining | Promote | Route | Smoke | Retire | WriteRecord
 
 
 def action_from_json(document: Mapping[str, Any]) -> Action:
@@ -58,6 +111,15 @@ def action_from_json(document: Mapping[str, Any]) -> Action:
             return StartTraining(document["key"], document["attempt"], document["launch"], document["request"])
         case "promote":
             return Promote(document["key"], document["version"])
+        case "route":
+            traffic = tuple((version, share) for version, share in document["traffic"])
+            return Route(document["key"], document["serving"], traffic, document["mirror"])
+        case "smoke":
+            return Smoke(
+                document["key"], document["serving"], document["version"], document["request"], document["status"]
+            )
+        case "retire":
+            return Retire(document["key"], document["serving"], document["version"])
         case "write_record":
             return WriteRecord(document["key"], document["record"])
         case other:

@@ -7,22 +7,32 @@ A crash anywhere between leaves actions in `state.pending`; the next wake's `ste
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ctc import __version__
 from ctc.diagnostics import CtcError
+from ctc.policy import attempts
 from ctc.policy.actions import Action, Promote, StartTraining, WriteRecord, action_from_json
-from ctc.policy.evidence import Evidence, Manual, NewRows, NotEvaluable, RowsQuestion
-from ctc.policy.records import Identity, lost_record, record_id, record_key, wake_record
-from ctc.policy.state import Attempt, Ended, State, Version, Watermarks, applied
-from ctc.policy.suppression import REARM, Limits, Suppression, recent, suppress
-from ctc.policy.triggers import Answer, evaluate, schedule_watermark
-from ctc.policy.windows import Windows, format_instant, labelled_until
+from ctc.policy.attempts import Kept
+from ctc.policy.candidates import obey, resume, settle
+from ctc.policy.changes import Change, Draft
+from ctc.policy.evidence import Command, Event, Evidence, Health, Manual, NewRows, NotEvaluable, RowsQuestion
+from ctc.policy.records import Identity, lost_record, record_key, wake_record
+from ctc.policy.rollout import Waking, promotion, retire, roll_back
+from ctc.policy.rules import Policy
+from ctc.policy.standing import Heard
+from ctc.policy.state import State, Watermarks, applied
+from ctc.policy.suppression import REARM, RESUME, Suppression, suppress
+from ctc.policy.triggers import Answer, deployed, evaluate, schedule_watermark
+from ctc.policy.windows import format_instant, labelled_until
 
 __all__ = [
+    "Command",
+    "Event",
     "Evidence",
+    "Health",
     "Identity",
     "Manual",
     "NewRows",
@@ -37,45 +47,18 @@ __all__ = [
     "step",
 ]
 
-MAX_LAUNCHES = 3
-"""How often one attempt is started before it is given up. Each start has a lease of its own."""
+_REMEMBERED = 100
+"""Ids of answered requests, and keys of events, that are kept to know them again."""
 
-_MANUAL_IDS = 100
+STALE = "*stale"
+"""In `State.alarmed`: no attempt has succeeded for too long. No trigger has this name."""
+
+BUDGET = "*budget"
+"""In `State.alarmed`: a run was held back by the budget, which has been told."""
 
 
 class PastInstant(CtcError):
     """A wake at an instant before the last wake's: the past has been decided."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What the controller decides by. `windows` is the step document's section, `triggers` its enabled entries."""
-
-    triggers: tuple[Mapping[str, Any], ...]
-    limits: Limits
-    windows: Mapping[str, Any]
-    lease: timedelta
-    known_after: float
-
-    @classmethod
-    def from_document(cls, policy: Mapping[str, Any]) -> Policy:
-        """From the `policy` of the wake's step document."""
-        section = policy["triggers"]
-        max_runs, rearm = section["max_runs"], section["rearm"]
-        limits = Limits(
-            mode=section["mode"],
-            cooldown=timedelta(seconds=section["cooldown"]),
-            max_runs=None if max_runs is None else (max_runs["count"], timedelta(seconds=max_runs["per"])),
-            rearm_rows=rearm["new_rows"],
-            rearm_backoff=timedelta(seconds=rearm["backoff"]),
-        )
-        return cls(
-            triggers=tuple(trigger for trigger in section["triggers"] if trigger["enabled"]),
-            limits=limits,
-            windows=policy["windows"],
-            lease=timedelta(seconds=section["lease"]),
-            known_after=policy["data"]["label"]["known_after"],
-        )
 
 
 @dataclass(frozen=True)
@@ -91,15 +74,7 @@ class Outcome:
     answers: tuple[Answer, ...] = ()
     suppressed: Suppression | None = None
     again: bool = False
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """The live attempt after looking at its launch: maybe started again, maybe given up (`lost` says why)."""
-
-    state: State
-    actions: tuple[Action, ...] = field(default=())
-    lost: str = ""
+    changes: tuple[Change, ...] = ()
 
 
 def questions(state: State, policy: Policy, now: datetime) -> tuple[RowsQuestion, ...]:
@@ -116,12 +91,14 @@ def questions(state: State, policy: Policy, now: datetime) -> tuple[RowsQuestion
     ]
     if policy.limits.rearm_rows > 0 and watermark is not None:
         asked.append(RowsQuestion(REARM, start, end, now))
+    if policy.resume_rows is not None and state.hold is not None:
+        asked.append(RowsQuestion(RESUME, min(state.hold.labelled_until, end), end, now))
     return tuple(asked)
 
 
 def projection(state: State) -> Promote | None:
     """The alias as the state has it. Applying it at the end of every wake repairs what a slower wake left behind."""
-    return None if state.champion is None else _promotion(state.champion)
+    return None if state.champion is None else promotion(state.champion)
 
 
 def step(state: State, evidence: Evidence, policy: Policy, now: datetime, identity: Identity) -> Outcome:
@@ -134,11 +111,13 @@ def step(state: State, evidence: Evidence, policy: Policy, now: datetime, identi
         )
     if state.pending:
         return _owed(state, policy, now)
-    state, promoted = _promote(_end(replace(state, last_wake=now), evidence, policy, now), policy)
-    kept = _keep(state, evidence, policy, now)
+    waking = Waking(policy, now, identity)
+    draft = Draft(replace(state, last_wake=now, succeeded=state.succeeded or now))
+    draft = _settle(attempts.end(draft, evidence, policy, now), evidence, waking)
+    kept = attempts.keep(draft.state, evidence, policy, now)
     if kept.lost:
-        return _give_up(kept, promoted, identity, now)
-    return _answer_triggers(kept.state, (*promoted, *kept.actions), evidence, policy, now, identity)
+        return _give_up(kept, draft, identity, now)
+    return _answer_triggers(replace(draft, state=kept.state).ask(*kept.actions), evidence, waking)
 
 
 def _owed(state: State, policy: Policy, now: datetime) -> Outcome:
@@ -152,106 +131,123 @@ def _owed(state: State, policy: Policy, now: datetime) -> Outcome:
     return Outcome(state, actions, again=True)
 
 
-def _end(state: State, evidence: Evidence, policy: Policy, now: datetime) -> State:
-    """An attempt ends when its record is read, and in no other way."""
-    attempt, record = state.attempt, evidence.attempt_record
-    if attempt is None or record is None or record.get("id") != attempt.id:
-        return state
-    ended, candidate = _read_record(attempt, record)
-    attempts = recent((*state.attempts, ended), policy.limits, now)
-    return replace(state, attempt=None, attempts=attempts, candidate=candidate or state.candidate)
+def _settle(draft: Draft, evidence: Evidence, waking: Waking) -> Draft:
+    """What people have said, then what that and the evidence make of the candidate."""
+    command = evidence.command
+    if command is not None and command.id not in draft.state.manual:
+        draft = obey(draft, command, waking)
+        draft = draft.set(manual=(*draft.state.manual, command.id)[-_REMEMBERED:])
+    draft = settle(draft, evidence.health or Health(), waking)
+    return _resume(retire(draft, waking), evidence, waking)
 
 
-def _read_record(attempt: Attempt, record: Mapping[str, Any]) -> tuple[Ended, Version | None]:
-    """A record that does not say how the attempt ended, or whose candidate cannot be read, is of a failed attempt."""
-    match record.get("outcome"):
-        case "candidate":
-            try:
-                candidate = Version.from_json(record["candidate"])
-            except (KeyError, TypeError, ValueError):
-                return Ended(attempt.id, attempt.instant, "failed"), None
-            return Ended(attempt.id, attempt.instant, "candidate"), candidate
-        case "held" | "stopped" | "lost" as outcome:
-            return Ended(attempt.id, attempt.instant, outcome), None
-        case _:
-            return Ended(attempt.id, attempt.instant, "failed"), None
+def _resume(draft: Draft, evidence: Evidence, waking: Waking) -> Draft:
+    """A hold ends by itself where the spec says after how many rows."""
+    wanted, counted = waking.rules.resume_rows, evidence.new_rows.get(RESUME)
+    if draft.state.hold is None or wanted is None or not isinstance(counted, NewRows) or counted.rows < wanted:
+        return draft
+    return resume(draft, f"{counted.rows} new labelled rows since the rollback, {wanted} wanted", "")
 
 
-def _promote(state: State, policy: Policy) -> tuple[State, tuple[Action, ...]]:
-    """A candidate becomes the champion, unless the mode says to touch nothing; then it waits."""
-    candidate, champion = state.candidate, state.champion
-    if candidate is None or policy.limits.mode != "act":
-        return state, ()
-    if champion is not None and champion.version == candidate.version:
-        return replace(state, candidate=None), ()
-    return replace(state, champion=candidate, previous=champion, candidate=None), (_promotion(candidate),)
-
-
-def _promotion(version: Version) -> Promote:
-    return Promote(f"promote-{version.attempt}-{version.version}", version.version)
-
-
-def _keep(state: State, evidence: Evidence, policy: Policy, now: datetime) -> _Kept:
-    attempt = state.attempt
-    if attempt is None:
-        return _Kept(state)
-    if now >= attempt.lease_until:
-        return _Kept(state, lost=f"no record by the end of its lease at {format_instant(attempt.lease_until)}")
-    if evidence.launch == "dead":
-        if policy.limits.mode != "act":
-            return _Kept(state, lost="it died without a record, and the mode is not to start it again")
-        if attempt.launch >= MAX_LAUNCHES:
-            return _Kept(state, lost=f"started {attempt.launch} times, it died each time without a record")
-        return _launch(state, replace(attempt, launch=attempt.launch + 1), policy, now)
-    may_repeat = now + policy.lease <= attempt.instant + MAX_LAUNCHES * policy.lease
-    if evidence.launch == "unknown" and policy.limits.mode == "act" and may_repeat:
-        return _launch(state, attempt, policy, now)
-    return _Kept(state)
-
-
-def _launch(state: State, attempt: Attempt, policy: Policy, now: datetime) -> _Kept:
-    leased = replace(attempt, lease_until=max(attempt.lease_until, now + policy.lease))
-    return _Kept(replace(state, attempt=leased), (_start_training(leased, state.champion),))
-
-
-def _start_training(attempt: Attempt, champion: Version | None) -> StartTraining:
-    request = {
-        "version": 1,
-        "attempt": attempt.id,
-        "instant": format_instant(attempt.instant),
-        "triggers": list(attempt.triggers),
-        "launch": attempt.launch,
-        "champion": None if champion is None else champion.to_json(),
-    }
-    return StartTraining(f"{attempt.id}-{attempt.launch}", attempt.id, attempt.launch, request)
-
-
-def _give_up(kept: _Kept, actions: tuple[Action, ...], identity: Identity, now: datetime) -> Outcome:
+def _give_up(kept: Kept, draft: Draft, identity: Identity, now: datetime) -> Outcome:
     """Writes the record of a lost attempt. If the attempt has written its own meanwhile, that one stands."""
     assert kept.state.attempt is not None
     attempt = kept.state.attempt
     record = lost_record(identity, attempt, kept.state, kept.lost, __version__)
-    actions = (*actions, WriteRecord(record_key(attempt.id), record))
-    return _close(kept.state, actions, (), None, now, identity, again=True)
+    draft = replace(draft, state=kept.state).ask(WriteRecord(record_key(attempt.id), record))
+    return _close(draft, (), None, now, identity, again=True)
 
 
-def _answer_triggers(
-    state: State, actions: tuple[Action, ...], evidence: Evidence, policy: Policy, now: datetime, identity: Identity
-) -> Outcome:
-    answers = tuple(evaluate(trigger, state, evidence, now) for trigger in policy.triggers)
-    fired = {answer.name for answer in answers if answer.answer == "fired"}
+def _answer_triggers(draft: Draft, evidence: Evidence, waking: Waking) -> Outcome:
+    policy, now = waking.rules, waking.now
+    draft = _hear(draft, evidence, policy, now)
+    answers = tuple(evaluate(trigger, draft.state, evidence, now) for trigger in policy.triggers)
+    draft = _react(draft, answers, waking)
+    wanted = {trigger["name"] for trigger in policy.triggers if trigger.get("then", "retrain") == "retrain"}
+    answers = (*answers, *deployed(draft.state, policy.on_deploy, policy.training))
+    asking = [answer for answer in answers if answer.answer == "fired" and answer.name in {*wanted, *_OWN}]
+    fired = {answer.name for answer in asking}
     answers = (*answers, *_unheard(evidence, policy))
     exempt = any(trigger["exempt"] for trigger in policy.triggers if trigger["name"] in fired)
-    held = suppress(policy.limits, state, evidence, now, exempt=exempt) if fired else None
+    asked = any(answer.kind == "manual" for answer in asking)
+    held = suppress(policy.limits, draft.state, evidence, now, exempt=exempt, asked=asked) if fired else None
     started = bool(fired) and held is None
-    remembered = fired if held is not None and held.by != "mode" else set()
-    state = replace(
-        state, watermarks=_settle(state, policy, now, remembered), manual=_answered(state, evidence, answers)
+    seen_only = held is not None and held.by == "mode"
+    draft = draft.set(
+        watermarks=_settled(draft.state, policy, now, fired if held is not None and not seen_only else set()),
+        manual=_answered(draft.state, evidence, answers),
+        events=() if seen_only else draft.state.events,
     )
     if started:
-        state, start = _start(state, tuple(a.name for a in answers if a.name in fired), policy, now, identity)
-        actions = (*actions, start)
-    return _close(state, actions, answers, held, now, identity)
+        names = tuple(answer.name for answer in asking)
+        state, action = attempts.start(draft.state, names, policy, now, waking.identity)
+        draft = replace(draft, state=state).ask(action)
+    return _close(_alarms(draft, held, waking), answers, held, now, waking.identity)
+
+
+_OWN = ("on_deploy",)
+"""Triggers that the spec names elsewhere than under `triggers`."""
+
+
+def _hear(draft: Draft, evidence: Evidence, policy: Policy, now: datetime) -> Draft:
+    """Keeps an outside event that a trigger waits for, once, until it is answered or too old."""
+    kept = tuple(heard for heard in draft.state.events if _young(heard, policy, now))
+    draft, event = draft.set(events=kept), evidence.event
+    trigger = next((t for t in policy.triggers if event is not None and t.get("event") == event.name), None)
+    if event is None or trigger is None:
+        return draft
+    key = event.fields.get(trigger["dedupe_by"] or "", event.key)
+    known = f"{event.name}:{key}"
+    heard = Heard(event.name, key, min(event.at, now))
+    if known in draft.state.heard or not _young(heard, policy, now):
+        return draft
+    return draft.set(events=(*kept, heard), heard=(*draft.state.heard, known)[-_REMEMBERED:])
+
+
+def _young(heard: Heard, policy: Policy, now: datetime) -> bool:
+    ages = [trigger["max_age"] for trigger in policy.triggers if trigger.get("event") == heard.name]
+    return bool(ages) and (now - heard.at).total_seconds() <= max(ages)
+
+
+def _react(draft: Draft, answers: tuple[Answer, ...], waking: Waking) -> Draft:
+    """Triggers that alert or roll back instead of retraining: once, when they fire; again after they have been quiet.
+
+    One that cannot be evaluated says nothing of whether it has passed.
+    """
+    for trigger, answer in zip(waking.rules.triggers, answers, strict=True):
+        then, name = trigger.get("then", "retrain"), answer.name
+        if then == "retrain" or answer.answer == "not_evaluable":
+            continue
+        told = name in draft.state.alarmed
+        if answer.answer == "quiet":
+            draft = draft.set(alarmed=tuple(other for other in draft.state.alarmed if other != name))
+        elif not told:
+            draft = draft.set(alarmed=(*draft.state.alarmed, name))
+            draft = draft.tell(Change("alert", f"{name}: {answer.reason}"))
+            if then == "rollback" and waking.rules.limits.mode == "act":
+                draft = roll_back(draft, f"{name}: {answer.reason}", f"trigger {name}", waking)
+    return draft
+
+
+def _alarms(draft: Draft, held: Suppression | None, waking: Waking) -> Draft:
+    """What is told once while it lasts: that nothing has succeeded for too long, that the money is used up."""
+    state, staleness = draft.state, waking.rules.staleness
+    assert state.succeeded is not None
+    stale = staleness is not None and waking.now - state.succeeded > staleness
+    since = f"no attempt has succeeded since {format_instant(state.succeeded)}"
+    draft = _alarm(draft, STALE, stale, Change("stale", since))
+    if held is None:
+        return draft
+    return _alarm(draft, BUDGET, held.by == "budget", Change("over_budget", held.reason))
+
+
+def _alarm(draft: Draft, name: str, on: bool, change: Change) -> Draft:
+    told = name in draft.state.alarmed
+    if on and not told:
+        return draft.set(alarmed=(*draft.state.alarmed, name)).tell(change)
+    if told and not on:
+        return draft.set(alarmed=tuple(other for other in draft.state.alarmed if other != name))
+    return draft
 
 
 def _unheard(evidence: Evidence, policy: Policy) -> tuple[Answer, ...]:
@@ -260,7 +256,7 @@ def _unheard(evidence: Evidence, policy: Policy) -> tuple[Answer, ...]:
     return (Answer("manual", "manual", "quiet", "a run was asked for, but no manual trigger is enabled"),)
 
 
-def _settle(state: State, policy: Policy, now: datetime, remembered: set[str]) -> Watermarks:
+def _settled(state: State, policy: Policy, now: datetime, remembered: set[str]) -> Watermarks:
     """Every schedule is settled up to now, except those whose due instant was suppressed: they stay due."""
     schedule = {
         trigger["name"]: schedule_watermark(trigger["name"], state, now) if trigger["name"] in remembered else now
@@ -275,29 +271,11 @@ def _answered(state: State, evidence: Evidence, answers: tuple[Answer, ...]) -> 
     heard = any(answer.kind == "manual" and answer.answer == "fired" for answer in answers)
     if evidence.manual is None or not heard:
         return state.manual
-    return (*state.manual, evidence.manual.id)[-_MANUAL_IDS:]
-
-
-def _start(
-    state: State, triggers: tuple[str, ...], policy: Policy, now: datetime, identity: Identity
-) -> tuple[State, StartTraining]:
-    labelled = Windows.at(policy.windows, now).labelled_until
-    seen = state.watermarks.new_data
-    attempt = Attempt(
-        id=record_id("attempt", identity, now, triggers, state.sequence + 1),
-        instant=now,
-        spec_digest=identity.spec_digest,
-        triggers=triggers,
-        labelled_until=labelled,
-        lease_until=now + policy.lease,
-    )
-    watermarks = replace(state.watermarks, new_data=labelled if seen is None else max(seen, labelled))
-    return replace(state, attempt=attempt, watermarks=watermarks), _start_training(attempt, state.champion)
+    return (*state.manual, evidence.manual.id)[-_REMEMBERED:]
 
 
 def _close(
-    state: State,
-    actions: tuple[Action, ...],
+    draft: Draft,
     answers: tuple[Answer, ...],
     held: Suppression | None,
     now: datetime,
@@ -305,9 +283,10 @@ def _close(
     *,
     again: bool = False,
 ) -> Outcome:
-    """Numbers the write, adds the wake's record if it acted or was suppressed, and puts the actions into the outbox."""
-    state = replace(state, revision=state.revision + 1)
-    if not actions and held is None:
+    """Numbers the write, adds the record of a wake that acted, changed something or was suppressed, and puts the
+    actions into the outbox."""
+    state, actions = replace(draft.state, revision=draft.state.revision + 1), draft.actions
+    if not actions and not draft.changes and held is None:
         return Outcome(state, (), None, answers, None, again)
     state = replace(state, sequence=state.sequence + 1)
     record = wake_record(
@@ -316,9 +295,10 @@ def _close(
         answers=answers,
         suppressed=None if held is None else held.to_json(),
         actions=actions,
+        changes=[change.to_json() for change in draft.changes],
         state=state,
         attempt=None if state.attempt is None else state.attempt.id,
     )
     actions = (*actions, WriteRecord(record_key(record["id"]), record))
     state = replace(state, pending=tuple(action.to_json() for action in actions))
-    return Outcome(state, actions, record, answers, held, again)
+    return Outcome(state, actions, record, answers, held, again, draft.changes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from ctc.policy.state import Version
 from ctc.policy.windows import format_instant
 
 Launch = Literal["running", "dead", "unknown"]
@@ -26,6 +27,52 @@ class Manual:
         """A request without an id of its own: the same instant, person and reason are the same request."""
         text = "\n".join([format_instant(instant), who, why])
         return cls(hashlib.sha256(text.encode()).hexdigest()[:16], who, why)
+
+
+Do = Literal["approve", "reject", "adopt", "rollback", "resume"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a person tells the controller to do. One with the same `id` is done once.
+
+    `about` is the id of the approval that is answered, `group` the one in whose name; `version` is the adopted one.
+    """
+
+    id: str
+    who: str
+    why: str
+    do: Do
+    about: str = ""
+    group: str = ""
+    version: Version | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """An alert from outside: `key` tells it from others, `fields` is what it carried."""
+
+    name: str
+    key: str
+    at: datetime
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LimitAnswer:
+    """One limit or gate of a rollout, of the traffic that the contender has had in the present step."""
+
+    name: str
+    answer: Literal["pass", "fail", "not_evaluable"]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a rollout does. `smoke` is the answer of the present smoke step, None before there is one."""
+
+    answers: tuple[LimitAnswer, ...] = ()
+    smoke: LimitAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +114,9 @@ class Evidence:
     """
 
     manual: Manual | None = None
+    command: Command | None = None
+    event: Event | None = None
+    health: Health | None = None
     new_rows: Mapping[str, NewRows | NotEvaluable] = field(default_factory=dict)
     attempt_record: Mapping[str, Any] | None = None
     launch: Launch | None = None

@@ -46,6 +46,7 @@ def wake_record(
     answers: Iterable[Answer],
     suppressed: Mapping[str, str] | None,
     actions: Iterable[Action],
+    changes: Iterable[Mapping[str, Any]],
     state: State,
     attempt: str | None,
 ) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def wake_record(
         "triggers": [answer.to_json() for answer in answers],
         "suppressed": None if suppressed is None else dict(suppressed),
         "actions": [_summary(action) for action in actions],
+        "changes": [dict(change) for change in changes],
         "attempt": attempt,
         "champion": None if state.champion is None else state.champion.version,
     }

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from ctc.diagnostics import CtcError
+from ctc.policy.approval import Pending
+from ctc.policy.standing import Grounds, Heard, Hold, Position, Quarantined, Retiring
 from ctc.policy.windows import format_instant, parse_instant
 
-VERSION = 1
+VERSION = 2
+"""1 knew no approvals, rollouts or holds; it is read as one without any."""
+
+_SINCE_2 = (
+    *("grounds", "approval", "rollout", "retiring", "hold", "quarantine"),
+    *("first", "events", "heard", "trained_as", "succeeded", "alarmed"),
+)
 
 EndedAs = Literal["candidate", "held", "stopped", "failed", "lost"]
 
@@ -21,7 +29,10 @@ class BadState(CtcError):
 
 @dataclass(frozen=True)
 class Version:
-    """A model version: where it is and how to run it. `trained_until` is the end of its training window."""
+    """A model version: where it is and how to run it. `trained_until` is the end of its training window.
+
+    `data` is the fingerprint of what it learnt from, `training` a digest of how; empty where nobody knows.
+    """
 
     version: str
     attempt: str
@@ -30,6 +41,8 @@ class Version:
     predict: tuple[str, ...]
     code: str
     trained_until: datetime
+    data: str = ""
+    training: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -40,6 +53,8 @@ class Version:
             "predict": list(self.predict),
             "code": self.code,
             "trained_until": format_instant(self.trained_until),
+            "data": self.data,
+            "training": self.training,
         }
 
     @classmethod
@@ -53,12 +68,17 @@ class Version:
             predict=tuple(str(word) for word in document["predict"]),
             code=str(document["code"]),
             trained_until=parse_instant(document["trained_until"]),
+            data=str(document.get("data", "")),
+            training=str(document.get("training", "")),
         )
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The one attempt that holds the lease. `launch` counts its starts from 1; each start has its own lease."""
+    """The one attempt that holds the lease. `launch` counts its starts from 1; each start has its own lease.
+
+    `reserved` is what it may cost at most, in the spec's currency.
+    """
 
     id: str
     instant: datetime
@@ -67,6 +87,7 @@ class Attempt:
     labelled_until: datetime
     lease_until: datetime
     launch: int = 1
+    reserved: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -77,6 +98,7 @@ class Attempt:
             "labelled_until": format_instant(self.labelled_until),
             "lease_until": format_instant(self.lease_until),
             "launch": self.launch,
+            "reserved": self.reserved,
         }
 
     @classmethod
@@ -89,23 +111,42 @@ class Attempt:
             labelled_until=parse_instant(document["labelled_until"]),
             lease_until=parse_instant(document["lease_until"]),
             launch=document["launch"],
+            reserved=document.get("reserved", 0.0),
         )
 
 
 @dataclass(frozen=True)
 class Ended:
-    """An attempt that is over. `instant` is the instant at which it was started."""
+    """An attempt that is over. `instant` is the instant at which it was started.
+
+    `labelled_until` is the end of the rows that it was judged on; `spent` what it cost, or what was reserved for it
+    where nobody knows.
+    """
 
     id: str
     instant: datetime
     outcome: EndedAs
+    labelled_until: datetime | None = None
+    spent: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, "instant": format_instant(self.instant), "outcome": self.outcome}
+        return {
+            "id": self.id,
+            "instant": format_instant(self.instant),
+            "outcome": self.outcome,
+            "labelled_until": _format(self.labelled_until),
+            "spent": self.spent,
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Ended:
-        return cls(document["id"], parse_instant(document["instant"]), document["outcome"])
+        return cls(
+            document["id"],
+            parse_instant(document["instant"]),
+            document["outcome"],
+            _parse(document.get("labelled_until")),
+            document.get("spent", 0.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -137,36 +178,41 @@ class State:
 
     `pending` is the outbox: actions (JSON) decided in this very write and not yet known to be applied. `revision` grows
     with every write. `sequence` counts the wake records, so that no two ids are equal. `attempts` holds ended attempts,
-    oldest first, only as far back as `max_runs` and `rearm` look. `manual` holds the ids of answered requests.
+    oldest first, only as far back as a rule looks. `manual` holds the ids of answered requests, `heard` the keys of
+    events that came. `first` is the attempt of the first champion, `trained_as` the digest of the training section that
+    the last attempt was started with, `succeeded` when an attempt last ended with a verdict (before any: the first
+    wake), `alarmed` the names of what has been told and has not passed.
     """
 
     champion: Version | None = None
     previous: Version | None = None
     candidate: Version | None = None
+    grounds: Grounds | None = None
+    approval: Pending | None = None
+    rollout: Position | None = None
+    retiring: Retiring | None = None
+    hold: Hold | None = None
+    quarantine: tuple[Quarantined, ...] = ()
+    first: str | None = None
     attempt: Attempt | None = None
     watermarks: Watermarks = Watermarks()
     attempts: tuple[Ended, ...] = ()
     manual: tuple[str, ...] = ()
+    events: tuple[Heard, ...] = ()
+    heard: tuple[str, ...] = ()
+    trained_as: str = ""
+    succeeded: datetime | None = None
+    alarmed: tuple[str, ...] = ()
     last_wake: datetime | None = None
     pending: tuple[Mapping[str, Any], ...] = ()
     sequence: int = 0
     revision: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "version": VERSION,
-            "revision": self.revision,
-            "sequence": self.sequence,
-            "last_wake": _format(self.last_wake),
-            "champion": None if self.champion is None else self.champion.to_json(),
-            "previous": None if self.previous is None else self.previous.to_json(),
-            "candidate": None if self.candidate is None else self.candidate.to_json(),
-            "attempt": None if self.attempt is None else self.attempt.to_json(),
-            "watermarks": self.watermarks.to_json(),
-            "attempts": [ended.to_json() for ended in self.attempts],
-            "manual": list(self.manual),
-            "pending": [dict(action) for action in self.pending],
-        }
+        document: dict[str, Any] = {"version": VERSION}
+        for name, value in vars(self).items():
+            document[name] = _plain(value)
+        return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any] | None) -> State:
@@ -174,25 +220,15 @@ class State:
         if document is None:
             return cls()
         version = document.get("version")
-        if version != VERSION:
+        if version == 1:
+            document = {**{name: _plain(getattr(cls(), name)) for name in _SINCE_2}, **document}
+        elif version != VERSION:
             raise BadState(
                 f"the state document has version {version!r}, this ctc reads version {VERSION}",
                 help="use the ctc that wrote it, or a newer one; the document was left as it is",
             )
         try:
-            return cls(
-                champion=_version(document["champion"]),
-                previous=_version(document["previous"]),
-                candidate=_version(document["candidate"]),
-                attempt=None if document["attempt"] is None else Attempt.from_json(document["attempt"]),
-                watermarks=Watermarks.from_json(document["watermarks"]),
-                attempts=tuple(Ended.from_json(ended) for ended in document["attempts"]),
-                manual=tuple(document["manual"]),
-                last_wake=_parse(document["last_wake"]),
-                pending=tuple(document["pending"]),
-                sequence=document["sequence"],
-                revision=document["revision"],
-            )
+            return cls(**{name: read(document[name]) for name, read in _READERS.items()})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadState(
                 f"the state document is damaged: {error!r}",
@@ -205,13 +241,59 @@ def applied(state: State) -> State:
     return replace(state, pending=(), revision=state.revision + 1)
 
 
-def _version(document: Mapping[str, Any] | None) -> Version | None:
-    return None if document is None else Version.from_json(document)
-
-
 def _format(instant: datetime | None) -> str | None:
     return None if instant is None else format_instant(instant)
 
 
 def _parse(text: str | None) -> datetime | None:
     return None if text is None else parse_instant(text)
+
+
+def _plain(value: Any) -> Any:
+    """A field of the state as JSON."""
+    if isinstance(value, datetime):
+        return format_instant(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.to_json() if hasattr(value, "to_json") else value
+
+
+def _maybe(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read(value)
+
+
+def _each(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda values: tuple(read(value) for value in values)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "champion": _maybe(Version.from_json),
+    "previous": _maybe(Version.from_json),
+    "candidate": _maybe(Version.from_json),
+    "grounds": _maybe(Grounds.from_json),
+    "approval": _maybe(Pending.from_json),
+    "rollout": _maybe(Position.from_json),
+    "retiring": _maybe(Retiring.from_json),
+    "hold": _maybe(Hold.from_json),
+    "quarantine": _each(Quarantined.from_json),
+    "first": _same,
+    "attempt": _maybe(Attempt.from_json),
+    "watermarks": Watermarks.from_json,
+    "attempts": _each(Ended.from_json),
+    "manual": tuple,
+    "events": _each(Heard.from_json),
+    "heard": tuple,
+    "trained_as": _same,
+    "succeeded": _parse,
+    "alarmed": tuple,
+    "last_wake": _parse,
+    "pending": tuple,
+    "sequence": _same,
+    "revision": _same,
+}

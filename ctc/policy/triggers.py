@@ -42,6 +42,8 @@ def evaluate(trigger: Mapping[str, Any], state: State, evidence: Evidence, now: 
             return _manual(trigger, state, evidence)
         case "new_data":
             return _new_data(trigger, evidence)
+        case "event":
+            return _event(trigger, state, now)
         case kind:
             raise ValueError(f"unknown trigger kind {kind!r} in the step document")
 
@@ -50,6 +52,25 @@ def schedule_watermark(name: str, state: State, now: datetime) -> datetime:
     """Up to where a schedule's instants are settled. Before the first wake: everything before this very minute."""
     settled = state.watermarks.schedule.get(name)
     return settled if settled is not None else now.replace(second=0, microsecond=0) - timedelta(microseconds=1)
+
+
+def deployed(state: State, on_deploy: str, training: str) -> tuple[Answer, ...]:
+    """Whether the training section has changed since the last attempt; nobody asks where nothing has been trained."""
+    if on_deploy != "retrain" or not state.trained_as:
+        return ()
+    if state.trained_as == training:
+        return (Answer("on_deploy", "deploy", "quiet", "the training section is that of the last attempt"),)
+    return (Answer("on_deploy", "deploy", "fired", "the training section has changed since the last attempt"),)
+
+
+def _event(trigger: Mapping[str, Any], state: State, now: datetime) -> Answer:
+    name: str = trigger["name"]
+    due = [heard for heard in state.events if heard.name == trigger["event"]]
+    if not due:
+        return Answer(name, "event", "quiet", f"no {trigger['event']} that has not been answered")
+    first = min(due, key=lambda heard: heard.at)
+    numbers = {"events": [heard.to_json() for heard in due], "age_seconds": (now - first.at).total_seconds()}
+    return Answer(name, "event", "fired", f"{trigger['event']} {first.key} at {format_instant(first.at)}", numbers)
 
 
 def _schedule(trigger: Mapping[str, Any], state: State, now: datetime) -> Answer:

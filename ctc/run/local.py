@@ -129,7 +129,8 @@ def rehearse(
     *,
     files: Mapping[str, bytes] | None = None,
     python: str | None = None,
-    manual: Mapping[str, str] | None = None,
+    manual: Mapping[str, Any] | None = None,
+    event: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     echo: bool = False,
     where: Where | None = None,
@@ -137,7 +138,8 @@ def rehearse(
     """Runs every instant, earliest first; one given twice runs once.
 
     `files` is the compiled bundle; without it the bundle in the state folder runs as it stands. `manual` is a person's
-    request (`who`, `why`) at the first instant. `echo` lets the steps' output through to stderr, beside the logs.
+    request (`who`, `why`, maybe `do`) and `event` an alert from outside, both heard at the first instant. `echo` lets
+    the steps' output through to stderr, beside the logs.
     `where` finds the places in the spec of what is not ready.
 
     Raises CtcError if the run cannot start: another run holds the state, something is missing on this machine, a folder
@@ -161,10 +163,12 @@ def rehearse(
             warm=warm,
         )
         session.known |= {str(record["id"]) for record in read_records(deployment.state).items}
-        for index, instant in enumerate(ordered):
-            failure = _cycle(session, instant, manual if index == 0 else None)
+        told = {"manual": _text(_with_code(manual, session.code)), "event": _text(event)}
+        for instant in ordered:
+            failure = _cycle(session, instant, told)
+            told = {}
             if failure is not None:
-                return Ran(tuple(session.records), failure, tuple(ordered[index + 1 :]))
+                return Ran(tuple(session.records), failure, tuple(later for later in ordered if later > instant))
         return Ran(tuple(session.records))
 
 
@@ -183,14 +187,24 @@ def run_bundle(spec: Path, target: str, instant: str, *, python: str) -> list[di
     return [dict(record) for record in ran.records]
 
 
-def _cycle(session: _Session, instant: datetime, manual: Mapping[str, str] | None) -> Failure | None:
+def _with_code(manual: Mapping[str, Any] | None, code: str) -> Mapping[str, Any] | None:
+    """A model that is adopted without code of its own predicts with the spec's, as it is now."""
+    if manual is None or "version" not in manual or manual["version"].get("code"):
+        return manual
+    return {**manual, "version": {**manual["version"], "code": code}}
+
+
+def _text(document: Mapping[str, Any] | None) -> str:
+    return "" if document is None else json.dumps(dict(document))
+
+
+def _cycle(session: _Session, instant: datetime, told: Mapping[str, str]) -> Failure | None:
     """Wakes and trains at one instant until nothing is left to do; the failure of a training is told afterwards."""
     session.progress.instant(instant)
     failures: dict[str, Failure | None] = {}
     for _ in range(MAX_WAKES):
-        asked = json.dumps(dict(manual)) if manual is not None else ""
-        manual = None
-        parameters = {"instant": format_instant(instant), "manual": asked}
+        parameters = {"instant": format_instant(instant), "manual": "", "event": "", **told}
+        told = {}
         start = _Start("wake", parameters, session.state / "wake.log")
         execution = _execute(session, start)
         news = _news(session)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ctc.language.spec import Spec
+from ctc.policy.changes import sentence
 
 Record = Mapping[str, Any]
-Outcome = Literal["promoted", "candidate", "held", "stopped", "failed", "lost", "suppressed", "running"]
+Outcome = Literal["promoted", "candidate", "held", "stopped", "failed", "lost", "suppressed", "changed", "running"]
 
 STATE_FOLDER = ".ctc"
 _PARTS = ("train", "valid", "holdout")
@@ -93,7 +94,8 @@ def focus(spec: Spec) -> Focus:
 
 @dataclass(frozen=True)
 class Cycle:
-    """One attempt with the wake that started it (either may be missing), or a wake that was suppressed.
+    """One attempt with the wake that started it (either may be missing), or a wake that was suppressed or changed
+    something.
 
     `promoted`: a later wake made its candidate the champion.
     """
@@ -111,7 +113,8 @@ class Cycle:
     @property
     def outcome(self) -> Outcome:
         if self.attempt is None:
-            return "suppressed" if self.wake is not None and self.wake.get("suppressed") else "running"
+            suppressed = self.wake is not None and self.wake.get("suppressed")
+            return "suppressed" if suppressed else "changed" if self.changes else "running"
         outcome: Outcome = self.attempt.get("outcome") or "failed"
         return "promoted" if outcome == "candidate" and self.promoted else outcome
 
@@ -120,9 +123,14 @@ class Cycle:
         if self.attempt is not None:
             return str(self.attempt.get("reason") or "")
         suppressed = mapping(self.wake, "suppressed")
-        return (
-            f"{suppressed.get('by', '')}: {suppressed.get('reason', '')}" if suppressed else "its record is not there"
-        )
+        if suppressed:
+            return f"{suppressed.get('by', '')}: {suppressed.get('reason', '')}"
+        return "; ".join(self.changes) or "its record is not there"
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What its wake changed, in sentences."""
+        return tuple(sentence(change) for change in mappings(self.wake, "changes"))
 
     @property
     def fired(self) -> tuple[str, ...]:
@@ -191,7 +199,7 @@ def _part_order(name: str) -> tuple[int, str]:
 
 
 def cycles(records: Iterable[Record]) -> tuple[Cycle, ...]:
-    """The cycles in order: one for each attempt, and one for each wake that was suppressed."""
+    """The cycles in order: one for each attempt, and for each wake that was suppressed or changed something."""
     records = tuple(records)
     wakes = [record for record in records if record["kind"] == "wake"]
     starters = {str(wake.get("attempt")): wake for wake in reversed(wakes) if _starts(wake)}
@@ -209,9 +217,18 @@ def cycles(records: Iterable[Record]) -> tuple[Cycle, ...]:
             found.append(
                 Cycle(str(record["instant"]), starters.get(str(record["id"])), record, str(version) in promoted)
             )
-        elif record.get("suppressed") or (_starts(record) and str(record.get("attempt")) not in attempted):
+        elif _alone(record, attempted):
             found.append(Cycle(str(record["instant"]), record, None))
     return tuple(found)
+
+
+def _alone(wake: Record, attempted: set[str]) -> bool:
+    """Whether a wake is told of by itself: an attempt's promotion is told with the attempt."""
+    if wake.get("suppressed"):
+        return True
+    if _starts(wake):
+        return str(wake.get("attempt")) not in attempted
+    return any(change.get("what") != "promoted" for change in mappings(wake, "changes"))
 
 
 def _starts(wake: Record) -> bool:

@@ -25,7 +25,12 @@ from ctc.run.text import (
     windows,
 )
 
-_OUTCOMES: tuple[Outcome, ...] = ("promoted", "candidate", "held", "stopped", "failed", "lost", "suppressed", "running")
+_WAKES = ("suppressed", "changed")
+"""The cycles of a wake alone."""
+
+_OUTCOMES: tuple[Outcome, ...] = (
+    *("promoted", "candidate", "held", "stopped", "failed", "lost", "suppressed", "changed", "running"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class _Course:
 def render(subject: Subject, records: Sequence[Record], state: Record | None) -> str:
     """The page. `state` is the state document, None where there is none or it cannot be read."""
     found = cycles(records)
-    attempts = [cycle for cycle in found if cycle.outcome != "suppressed"]
+    attempts = [cycle for cycle in found if cycle.outcome not in _WAKES]
     counts = Counter(cycle.outcome for cycle in found)
     template = _template()
     page: str = template.render(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ctc.run.records import Cycle, Estimate, Focus, Record, mapping, number
+from ctc.run.records import Cycle, Estimate, Focus, Record, mapping, mappings, number
 
 NOTHING = "-"
 """Stands where there is no number."""
@@ -56,7 +56,10 @@ def rows(cycle: Cycle) -> str:
 
 
 def decision(cycle: Cycle) -> str:
-    """One word, and the version where one was registered."""
+    """One word, and the version where one was registered; of a wake that changed something, what."""
+    if cycle.outcome == "changed":
+        told = [str(change.get("what")).replace("_", " ") for change in mappings(cycle.wake, "changes")]
+        return ", ".join(dict.fromkeys(told))
     return f"{cycle.outcome} {cycle.version}" if cycle.version else cycle.outcome
 
 
@@ -145,6 +148,7 @@ def details(cycle: Cycle, focus: Focus) -> str:
         _block("metrics", _metrics(cycle)),
         _block("slices", _slices(cycle, focus)),
         _block("gates", _judged(cycle.gates)),
+        _block("changes", list(cycle.changes)),
         _block("actions", [f"{item.get('action')} {item.get('key', '')}" for item in _actions(cycle)]),
         _block("error", str((record or {}).get("error") or "").splitlines()),
     ]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from ctc.compiler.lower import ABSENT
 from ctc.diagnostics import CtcError
-from ctc.policy.actions import Action, Promote, StartTraining, WriteRecord
+from ctc.policy.actions import Action, Promote, Retire, Route, Smoke, StartTraining, WriteRecord
 from ctc.policy.controller import (
     Evidence,
     Identity,
-    Manual,
     NewRows,
     NotEvaluable,
     Outcome,
@@ -28,7 +26,7 @@ from ctc.policy.controller import (
 )
 from ctc.policy.records import record_key
 from ctc.policy.state import State, Version
-from ctc.steps import results
+from ctc.steps import asked, results
 from ctc.steps.ports import Conflict, Services
 from ctc.steps.task import Result, StepFailed, Task
 
@@ -81,7 +79,8 @@ class _Waking:
         self._identity = Identity(
             document["name"], document["environment"], document["target"], document["spec_digest"]
         )
-        self._manual = _manual(task)
+        self._manual, self._event = asked.manual(task), asked.event(task)
+        self._command = asked.command(task, services)
         self.done = _Applied()
 
     def round(self) -> Outcome:
@@ -114,17 +113,20 @@ class _Waking:
             "launched": self.done.launched,
             "attempt": None if state.attempt is None else state.attempt.id,
             "champion": None if state.champion is None else state.champion.version,
+            "approval": None if state.approval is None else state.approval.to_json(),
+            "changes": [] if outcome is None else [change.to_json() for change in outcome.changes],
         }
 
     def _evidence(self, state: State, now: datetime) -> Evidence:
         new_rows = _count(self._task, questions(state, self._policy, now), now)
+        told = Evidence(manual=self._manual, command=self._command, event=self._event, new_rows=new_rows)
         attempt = state.attempt
         if attempt is None:
-            return Evidence(manual=self._manual, new_rows=new_rows)
+            return told
         # In this order: a run that writes its record and ends in between must not look dead without a record.
         launch = self._services.launcher.status(f"{attempt.id}-{attempt.launch}")
         record = self._services.objects.get(record_key(attempt.id))
-        return Evidence(self._manual, new_rows, record, launch)
+        return replace(told, attempt_record=record, launch=launch)
 
     def _apply(self, action: Action, state: State) -> None:
         match action:
@@ -132,6 +134,9 @@ class _Waking:
                 self._start(action)
             case Promote():
                 self._promote(action, state)
+            case Route() | Smoke() | Retire():
+                # The step document's `gaps` have refused a spec with a rollout before anything was read.
+                raise StepFailed(f"this version cannot serve a model, so it cannot {action.to_json()['action']} one")
             case WriteRecord():
                 if self._services.objects.put_once(action.key, action.record):
                     self.done.records.append(action.key)
@@ -155,31 +160,11 @@ class _Waking:
         self.done.launched.append(action.key)
 
     def _promote(self, action: Promote, state: State) -> None:
-        document = self._task.document
-        model = deployed_name(document)
+        model = self._task.policy["triggers"]["model"]
         self._services.registry.set_alias(model, "champion", action.version)
         previous: Version | None = state.previous
         if previous is not None and state.champion is not None and state.champion.version == action.version:
             self._services.registry.set_alias(model, "previous", previous.version)
-
-
-def deployed_name(document: Mapping[str, Any]) -> str:
-    """The registered model's name, as `Spec.deployed_name` has it; the wake's document has no section that says so."""
-    name, environment = str(document["name"]), str(document["environment"])
-    return name if environment == "default" else f"{name}-{environment}"
-
-
-def _manual(task: Task) -> Manual | None:
-    text = task.parameters.get("manual", "")
-    if not text:
-        return None
-    try:
-        asked = json.loads(text)
-        who, why = str(asked["who"]), str(asked["why"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StepFailed(f'the parameter `manual` is {text!r}; write {{"who": "name", "why": "reason"}}') from error
-    given = asked.get("id")
-    return Manual.at(task.instant, who, why) if given is None else Manual(str(given), who, why)
 
 
 def _count(task: Task, asked: tuple[RowsQuestion, ...], now: datetime) -> dict[str, NewRows | NotEvaluable]:
@@ -199,5 +184,6 @@ def _summary(outcome: Outcome, done: _Applied) -> str:
     said = [f"{answer.name} {answer.answer.replace('_', ' ')}: {answer.reason}" for answer in outcome.answers]
     if outcome.suppressed is not None:
         said.append(f"suppressed by {outcome.suppressed.by}: {outcome.suppressed.reason}")
+    said += [change.sentence for change in outcome.changes]
     said += [f"launched {key}" for key in done.launched]
     return results.BETWEEN.join(said) or "nothing to do"

@@ -49,6 +49,10 @@ CAPABILITIES: Mapping[str, Capability] = {
     "step.timeout": Capability(
         Support.EMULATED, "each try of the command is ended from inside its container; starting the pod does not count"
     ),
+    "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
+    "trigger.event": Capability(
+        Support.EMULATED, "a client of the Kubeflow API starts the wake pipeline with the parameter `event`"
+    ),
     "trigger.manual": Capability(Support.NATIVE),
     "trigger.new_data": Capability(
         Support.EMULATED, "wake counts the rows; Kubeflow itself starts nothing when data arrives"

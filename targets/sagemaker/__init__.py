@@ -26,6 +26,10 @@ def _native(reason: str = "") -> Capability:
 
 CAPABILITIES: Mapping[str, Capability] = {
     "wake.every": _native("an EventBridge Scheduler schedule with a rate in whole minutes"),
+    "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
+    "trigger.event": Capability(
+        Support.EMULATED, "whoever sees the alert starts the wake pipeline with the parameter `event`"
+    ),
     "trigger.manual": _native(
         "start the wake pipeline with the parameter `Manual`; who and why together take at most 249 characters"
     ),

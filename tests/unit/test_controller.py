@@ -65,7 +65,7 @@ def record(outcome: Any, candidate: Version | None = None, of: str = "a1") -> di
 
 
 def ended(outcome: Any = "held", started: datetime = NOW - HOUR, of: str = "a0") -> Ended:
-    return Ended(of, started, outcome)
+    return Ended(of, started, outcome, started - HOUR)
 
 
 def wake(state: State, evidence: Evidence | None = None, by: Policy | None = None, now: datetime = NOW) -> Outcome:
@@ -91,6 +91,8 @@ def test_a_due_schedule_starts_an_attempt() -> None:
         "triggers": ["daily"],
         "launch": 1,
         "champion": version("3").to_json(),
+        "baselines": {"champion": "a1", "fixed": None},
+        "history": [],
     }
 
 
@@ -123,6 +125,7 @@ def test_the_record_of_a_wake_that_acted() -> None:
         "triggers": [{**answer, "reason": "due since 2024-06-01T06:00:00Z"}],
         "suppressed": None,
         "actions": [start],
+        "changes": [],
         "attempt": live.id,
         "champion": "3",
     }
@@ -260,7 +263,7 @@ def test_past_the_lease_an_attempt_is_lost(launch: Any) -> None:
     assert lost.record["reason"] == "no record by the end of its lease at 2024-06-01T07:00:00Z"
     again = wake(applied(outcome.state), Evidence(attempt_record=lost.record), now=NOW + HOUR)
     assert again.state.attempt is None
-    assert again.state.attempts == (Ended("a1", NOW - HOUR, "lost"),)
+    assert again.state.attempts == (Ended("a1", NOW - HOUR, "lost", NOW - 2 * HOUR),)
 
 
 def test_a_launch_that_stays_unknown_is_not_repeated_for_ever() -> None:
@@ -271,6 +274,7 @@ def test_a_launch_that_stays_unknown_is_not_repeated_for_ever() -> None:
 
 
 HELD, PROMOTED = ended("held"), ended("candidate")
+WON = version("1", "a0")
 FEW = {"max_runs": {"count": 1, "per": 86400.0}}
 COOL = {"cooldown": 7200.0}
 BACKOFF = {"rearm": {"new_rows": 0, "backoff": 7200.0}}
@@ -291,8 +295,10 @@ REARMED = {"rearm": {"new_rows": 500, "backoff": 0.0}}
         pytest.param(COOL, State(attempts=(ended("candidate", NOW - 2 * HOUR),)), None, None, id="cooldown over"),
         pytest.param(COOL | BACKOFF, State(attempts=(HELD,)), "cooldown", None, id="cooldown before rearm"),
         pytest.param(BACKOFF, State(attempts=(HELD,)), "rearm", None, id="backoff"),
-        pytest.param(BACKOFF, State(attempts=(PROMOTED,)), None, None, id="no backoff after a promotion"),
-        pytest.param(BACKOFF, State(attempts=(HELD, PROMOTED)), None, None, id="the last attempt counts"),
+        pytest.param(BACKOFF, State(WON, attempts=(PROMOTED,)), None, None, id="no backoff after a promotion"),
+        pytest.param(BACKOFF, State(candidate=WON, attempts=(PROMOTED,)), None, None, id="it may still be promoted"),
+        pytest.param(BACKOFF, State(attempts=(PROMOTED,)), "rearm", None, id="its candidate was refused"),
+        pytest.param(BACKOFF, State(WON, attempts=(HELD, PROMOTED)), None, None, id="the last attempt counts"),
         pytest.param(BACKOFF, State(attempts=(ended("failed", NOW - 2 * HOUR),)), None, None, id="backoff over"),
         pytest.param(REARMED, State(attempts=(HELD,)), "rearm", None, id="too few new rows"),
         pytest.param(REARMED, State(), None, None, id="no attempt yet"),
@@ -301,7 +307,7 @@ REARMED = {"rearm": {"new_rows": 500, "backoff": 0.0}}
 @pytest.mark.parametrize("trigger", [DAILY, ROWS, HAND], ids=["schedule", "new_data", "manual"])
 def test_suppression(changes: Any, state: State, by: str | None, exempt: str | None, trigger: Any) -> None:
     manual = Manual("m1", "ada", "why")
-    evidence = Evidence(manual, {"rows": NewRows(100), REARM: NewRows(499)}, launch="running")
+    evidence = Evidence(manual, new_rows={"rows": NewRows(100), REARM: NewRows(499)}, launch="running")
     for excused, expected in ((False, by), (True, exempt)):
         outcome = wake(state, evidence, policy({**trigger, "exempt": excused}, **changes))
         assert (outcome.suppressed.by if outcome.suppressed else None) == expected
@@ -408,7 +414,8 @@ def test_history_reaches_as_far_as_the_rules_look() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"version": 2}, "has version 2, this ctc reads version 1"),
+        ({"version": 3}, "has version 3, this ctc reads version 2"),
+        ({"version": 2}, "is damaged: KeyError"),
         ({}, "has version None"),
         ({"version": 1}, "is damaged: KeyError"),
         ({**State().to_json(), "champion": {"version": "1"}}, "is damaged: KeyError"),

@@ -13,23 +13,27 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
 
-from ctc.policy import controller
+from ctc.policy import controller, rollout
 from ctc.policy.actions import Action, Promote, StartTraining, WriteRecord, action_from_json
-from ctc.policy.controller import Evidence, NewRows, Outcome, Policy, applied, projection
+from ctc.policy.changes import Draft
+from ctc.policy.controller import Command, Evidence, Health, NewRows, Outcome, Policy, applied, projection
+from ctc.policy.evidence import LimitAnswer
 from ctc.policy.records import Identity
-from ctc.policy.state import State
+from ctc.policy.standing import Grounds
+from ctc.policy.state import Ended, State, Version
 from ctc.policy.windows import format_instant
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TICK = timedelta(hours=1)
 LEASE = 2
 IDENTITY = Identity("model", "default", "kubeflow", "sha256:0")
+ONE = {"any_of": ["officers"], "all_of": [], "expires": 3600.0}
+CANARY = {"kind": "traffic", "share": 0.1, "for": 3600.0, "by": None, "gates": []}
 Step = Callable[[State, Evidence, Policy, datetime, Identity], Outcome]
 
 
@@ -51,10 +55,12 @@ class Wake(NamedTuple):
     record: str | None = None
     left: int = 0
     again: bool = False
+    command: tuple[str, str] | None = None  # what a person told it to do, and about which question
+    health: str | None = None  # of the rollout: pass, fail, not_evaluable
 
 
 class World(NamedTuple):
-    """`starts` is a ghost: every attempt ever started, with its tick."""
+    """Ghosts: `starts`, every attempt ever started, with its tick; `asked`, every question ever put to people."""
 
     time: int = 0
     store: str = ""
@@ -65,6 +71,7 @@ class World(NamedTuple):
     wakes: tuple[Wake | None, Wake | None] = (None, None)
     wakes_left: int = 0
     starts: tuple[tuple[str, int], ...] = ()
+    asked: tuple[str, ...] = ()
 
 
 class Bounds(NamedTuple):
@@ -75,6 +82,10 @@ class Bounds(NamedTuple):
     exempt: bool = False
     controllers: int = 2
     unknown: bool = False  # the platform may lose sight of a launch
+    approval: bool = False
+    steps: tuple[Mapping[str, Any], ...] = ()  # of a rollout
+    commands: tuple[str, ...] = ()  # what people may ask of a wake
+    history: bool = False  # begins with a champion, the one before it, and a candidate
 
 
 class Broken(AssertionError):
@@ -93,10 +104,11 @@ def dump(state: State) -> str:
     return json.dumps(state.to_json(), sort_keys=True)
 
 
-def attempt_record(id: str, outcome: str) -> dict[str, Any]:
+def attempt_record(id: str, outcome: str, champion: str | None) -> dict[str, Any]:
     candidate = {"version": f"v-{id}", "attempt": id, "uri": "u", "image": "i", "predict": ["p"], "code": ""}
     candidate["trained_until"] = format_instant(START)
-    return {"id": id, "outcome": outcome, "candidate": candidate if outcome == "candidate" else None}
+    found = candidate if outcome == "candidate" else None
+    return {"id": id, "outcome": outcome, "candidate": found, "champion": champion, "spec_digest": IDENTITY.spec_digest}
 
 
 class Model:
@@ -115,6 +127,8 @@ class Model:
                     else {"count": bounds.max_runs[0], "per": bounds.max_runs[1] * 3600},
                     "rearm": {"new_rows": 0, "backoff": 0},
                     "lease": LEASE * 3600,
+                    "approval": ONE if bounds.approval else None,
+                    "rollout": self._rollout(),
                 },
             }
         )
@@ -122,14 +136,33 @@ class Model:
         self.decide = functools.lru_cache(maxsize=None)(self._decide)
         self.before = functools.lru_cache(maxsize=None)(load)
 
+    def _rollout(self) -> dict[str, Any] | None:
+        if not self.bounds.steps:
+            return None
+        limit = {"name": "errors", "kind": "error_rate", "arguments": {}}
+        return {"serving": "api", "steps": [*self.bounds.steps], "limits": [limit], "keep_previous": 3600.0}
+
     def _trigger(self) -> dict[str, Any]:
         common = {"name": "always", "enabled": True, "exempt": self.bounds.exempt}
         return {**common, "kind": "new_data", "min_rows": 1, "settle": 0}
 
-    def _decide(self, text: str, launch: Any, record: str | None, id: str, now: int) -> Outcome:
-        found = None if record is None else attempt_record(id, record)
-        evidence = Evidence(None, {"always": NewRows(1)}, found, launch)
-        return self._step(load(text), evidence, self.policy, instant(now), IDENTITY)
+    def _decide(self, text: str, id: str, wake: Wake) -> Outcome:
+        state = load(text)
+        champion = None if state.champion is None else state.champion.version
+        found = None if wake.record is None else attempt_record(id, wake.record, champion)
+        command = None
+        if wake.command is not None:
+            do, about = wake.command
+            command = Command(f"{do}-{about}-{wake.now}", "ada", "why", do, about)  # type: ignore[arg-type]
+        health = Health() if wake.health is None else Health((LimitAnswer("errors", wake.health),))  # type: ignore[arg-type]
+        evidence = Evidence(
+            command=command,
+            health=health,
+            new_rows={"always": NewRows(1)},
+            attempt_record=found,
+            launch=wake.launch,  # type: ignore[arg-type]
+        )
+        return self._step(state, evidence, self.policy, instant(wake.now), IDENTITY)
 
     def worlds(self, world: World) -> Iterator[tuple[str, World]]:
         """Everything that can happen next."""
@@ -146,9 +179,19 @@ class Model:
                 yield from ((f"controller {slot}: {name}", after) for name, after in self._advance(world, slot, wake))
             elif world.wakes_left and slot < self.bounds.controllers and (slot == 0 or world.wakes[0] is not None):
                 begun = world._replace(wakes_left=world.wakes_left - 1)
-                begun = put(begun, slot, self._read(world, world.time))
-                for seen in self._gather(begun, slot) if atomic else [begun]:
-                    yield f"controller {slot} wakes", seen
+                for command, health in self._told(world):
+                    told = self._read(world, world.time)._replace(command=command, health=health)
+                    for seen in self._gather(put(begun, slot, told), slot) if atomic else [put(begun, slot, told)]:
+                        yield f"controller {slot} wakes, told {command or 'nothing'}, health {health}", seen
+
+    def _told(self, world: World) -> Iterator[tuple[tuple[str, str] | None, str | None]]:
+        """What people may ask of a wake that begins now, and how the rollout may do."""
+        rolling = self.before(world.store).rollout is not None
+        for health in ("pass", "fail", "not_evaluable") if rolling else (None,):
+            yield None, health
+            for do in self.bounds.commands:
+                for about in world.asked if do in ("approve", "reject") else ("",):
+                    yield (do, about), health
 
     def _tick(self, world: World) -> World:
         time = world.time + 1
@@ -205,11 +248,15 @@ class Model:
         if before.last_wake is not None and instant(wake.now) < before.last_wake:
             return "is refused: past", put(world, slot, None)
         live = before.attempt.id if before.attempt else ""
-        outcome = self.decide(wake.state, wake.launch, wake.record, live, wake.now)
+        outcome = self.decide(wake.state, live, wake._replace(state="", token=0))
         if world.token != wake.token:
             return "conflict", put(world, slot, None)
         if outcome.state != before:
             check_write(before, outcome.state)
+            self._check_promotion(before, outcome.state, wake)
+            question = outcome.state.approval
+            if question is not None and question.id not in world.asked:
+                world = world._replace(asked=(*world.asked, question.id))
             started = outcome.state.attempt
             if started is not None and (before.attempt is None or started.id != before.attempt.id):
                 world = world._replace(starts=(*world.starts, (started.id, wake.now)))
@@ -219,6 +266,26 @@ class Model:
         if outcome.state.pending:
             after = "clear" if all(map(_is_wake_record, outcome.state.pending)) else "apply"
         return "writes", put(world, slot, held._replace(next=after, left=0))
+
+    def _check_promotion(self, before: State, after: State, wake: Wake) -> None:
+        """Who became the champion was asked for, and judged against the champion that it replaces."""
+        champion = after.champion
+        if champion is None or champion == before.champion:
+            return
+        back = wake.command is not None and wake.command[0] == "rollback"
+        if back and before.previous == champion:
+            assert after.hold is not None, "a rollback without a hold"
+            return
+        if self.bounds.approval:
+            question = before.approval
+            assert question is not None, "promoted without a question"
+            assert wake.command == ("approve", question.id), f"promoted without a yes to {question.id}"
+            assert question.version == champion.version, "the yes was to another version"
+        if self.bounds.steps and before.champion is not None:
+            assert before.rollout is not None, "promoted without a rollout"
+            assert before.rollout.version == champion.version, "another version was rolled out"
+            assert wake.health == "pass", f"promoted with health {wake.health}"
+        assert after.previous == before.champion, "the way back is lost"
 
     def _gather(self, world: World, slot: int) -> Iterator[World]:
         """All that is seen before the write, in one go: where nobody else is awake, nothing can come between."""
@@ -256,6 +323,10 @@ class Model:
             assert records.get(state.champion.attempt) == "candidate", "the champion's attempt has another record"
         for ended in state.attempts:
             assert records.get(ended.id) == ended.outcome, f"{ended} is recorded as {records.get(ended.id)}"
+        if state.rollout is not None:
+            assert state.candidate is not None, "a rollout of nothing"
+            assert state.rollout.version == state.candidate.version, "a rollout of another version"
+            assert state.champion is not None or state.previous is None, "nothing to roll back to"
         live = state.attempt.id if state.attempt else None
         for started, _ in world.starts:
             assert started == live or started in records, f"attempt {started} ended without a record"
@@ -328,6 +399,8 @@ def apply(world: World, action: Action) -> World:
             return world._replace(alias=version)
         case WriteRecord(_, record):
             return put_once(world, record["id"], record["outcome"])
+        case _:
+            return world
 
 
 def check_write(before: State, after: State) -> None:
@@ -337,13 +410,30 @@ def check_write(before: State, after: State) -> None:
     assert before.last_wake is None or (after.last_wake is not None and after.last_wake >= before.last_wake)
     old, new = before.watermarks, after.watermarks
     assert old.new_data is None or (new.new_data is not None and new.new_data >= old.new_data), "a watermark went back"
+    if before.attempt is None and after.attempt is not None:
+        assert after.hold is None, "a start during a hold"
+        assert after.rollout is None, "a start during a rollout"
     for name, settled in old.schedule.items():
         assert new.schedule[name] >= settled, "a watermark went back"
 
 
+def beginning(bounds: Bounds) -> World:
+    world = World(wakes_left=bounds.wakes)
+    if not bounds.history:
+        return world
+    previous, champion, candidate = (
+        Version.from_json(attempt_record(name, "candidate", None)["candidate"]) for name in ("a", "b", "c")
+    )
+    grounds = Grounds(champion.version, IDENTITY.spec_digest, "evidence")
+    past = (Ended("c", START - TICK, "candidate"),)
+    state = State(champion, previous, candidate, grounds, attempts=past, last_wake=START, succeeded=START, revision=1)
+    records = tuple((name, "candidate") for name in ("a", "b", "c"))
+    return world._replace(store=dump(state), token=1, records=records, alias=champion.version)
+
+
 def explore(model: Model, limit: int = 400_000) -> int:
     """The number of worlds; Broken, with the shortest history, if one breaks an invariant."""
-    first = World(wakes_left=model.bounds.wakes)
+    first = beginning(model.bounds)
     came: dict[World, tuple[World, str] | None] = {first: None}
     queue = deque([first])
     while queue:
@@ -377,10 +467,28 @@ EXEMPT = Bounds(ticks=2, wakes=3, controllers=1, unknown=True, max_runs=(2, 3), 
 CROWDED_LONG = Bounds(ticks=1, wakes=3)
 ALONE_LONG = Bounds(ticks=4, wakes=3, controllers=1, unknown=True)
 
+APPROVED = Bounds(ticks=1, wakes=3, controllers=1, approval=True, commands=("approve", "reject"), history=True)
+"""A yes may come late, twice, or to a question that has been replaced."""
+APPROVED_TWICE = Bounds(ticks=1, wakes=3, approval=True, commands=("approve",), history=True)
+"""Two controllers hear the same yes, or one a yes and one nothing."""
+ROLLED_OUT = Bounds(ticks=3, wakes=4, controllers=1, steps=(CANARY,), commands=("rollback",), history=True)
+ROLLED_OUT_TWICE = Bounds(ticks=1, wakes=3, steps=(CANARY,), commands=("rollback",), history=True)
+ROLLED_BACK = Bounds(ticks=1, wakes=3, controllers=1, commands=("rollback", "resume"), history=True)
+
+APPROVED_LONG = APPROVED._replace(ticks=2)
+ROLLED_BACK_LONG = ROLLED_BACK._replace(ticks=2)
+
 WORLDS = [
     pytest.param(CROWDED, id="crowded"),
     pytest.param(LIMITED, id="limited"),
     pytest.param(EXEMPT, id="exempt"),
+    pytest.param(APPROVED, id="approved"),
+    pytest.param(ROLLED_OUT, id="rolled-out"),
+    pytest.param(ROLLED_BACK, id="rolled-back"),
+    pytest.param(APPROVED_LONG, id="approved-long", marks=pytest.mark.soak),
+    pytest.param(ROLLED_BACK_LONG, id="rolled-back-long", marks=pytest.mark.soak),
+    pytest.param(APPROVED_TWICE, id="approved-twice", marks=pytest.mark.soak),
+    pytest.param(ROLLED_OUT_TWICE, id="rolled-out-twice", marks=pytest.mark.soak),
     pytest.param(CROWDED_LONG, id="crowded-long", marks=pytest.mark.soak),
     pytest.param(ALONE_LONG, id="alone-long", marks=pytest.mark.soak),
 ]
@@ -401,22 +509,43 @@ def _owed_under_the_old_lease(state: State, policy: Policy, now: datetime) -> Ou
     return Outcome(state, tuple(map(action_from_json, state.pending)), again=True)
 
 
-def _promote_into_nothing(state: State, policy: Policy) -> tuple[State, tuple[Action, ...]]:
-    first = state.champion is None and state.candidate is not None
-    return replace(state, champion=state.candidate if first else None, candidate=None), ()
+def _promote_into_nothing(draft: Draft, waking: Any) -> Draft:
+    first = draft.state.champion is None
+    return draft.set(champion=draft.state.candidate if first else None, candidate=None, grounds=None)
 
 
-def _dead_is_forgotten(state: State, evidence: Evidence, policy: Policy, now: datetime) -> State:
-    return replace(state, attempt=None) if evidence.launch == "dead" else state
+def _dead_is_forgotten(draft: Draft, evidence: Evidence, policy: Policy, now: datetime) -> Draft:
+    return draft.set(attempt=None) if evidence.launch == "dead" else draft
+
+
+def _nobody_asks(state: State, rules: Policy) -> None:
+    return None
+
+
+def _any_answer(state: State, command: Command, waking: Any) -> tuple[Any, str]:
+    return state.approval, ""
+
+
+def _no_rollout(draft: Any, waking: Any) -> Any:
+    return rollout.promote(draft, waking)
+
+
+def _always_known(*arguments: Any) -> str:
+    return ""
 
 
 BROKEN = [
+    pytest.param("candidates._required", _nobody_asks, APPROVED, "without a question", id="approval"),
+    pytest.param("candidates._question", _any_answer, APPROVED, "without a yes", id="binding"),
+    pytest.param("candidates.begin", _no_rollout, ROLLED_OUT, "without a rollout", id="rollout"),
+    pytest.param("rollout._unknown", _always_known, ROLLED_OUT, "promoted with health", id="health"),
+    pytest.param("suppression._hold", _no_suppression, ROLLED_BACK, "during a hold", id="hold"),
     pytest.param("suppression._overlap", _no_suppression, CROWDED, "two trainings|without a record", id="overlap"),
     pytest.param("suppression._cooldown", _no_suppression, LIMITED._replace(max_runs=None), "cooldown", id="cooldown"),
     pytest.param("suppression._max_runs", _no_suppression, LIMITED, "max_runs", id="max_runs"),
     pytest.param("controller._owed", _owed_under_the_old_lease, CROWDED, "two trainings", id="lease"),
-    pytest.param("controller._end", _dead_is_forgotten, CROWDED, "without a record", id="record"),
-    pytest.param("controller._promote", _promote_into_nothing, EXEMPT, "there was a champion", id="champion"),
+    pytest.param("attempts.end", _dead_is_forgotten, CROWDED, "without a record", id="record"),
+    pytest.param("candidates.begin", _promote_into_nothing, EXEMPT, "there was a champion", id="champion"),
 ]
 
 

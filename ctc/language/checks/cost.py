@@ -96,6 +96,20 @@ def a_run_fits_the_budget(spec: Spec) -> Iterator[Finding]:
         )
 
 
+@check("CT406", "a monthly budget of which nothing is set aside for a run")
+def something_is_set_aside(spec: Spec) -> Iterator[Finding]:
+    cost = spec.cost
+    if cost is None or cost.max_per_month is None or cost.max_per_run is not None:
+        return
+    # A budget of nothing is CT401's.
+    if cost.max_per_month.amount:
+        yield Finding(
+            "cost.max_per_month",
+            "nothing says what one run may cost, so nobody can tell before it starts whether it still fits",
+            "add `max_per_run`: so much is set aside when a run starts",
+        )
+
+
 @check("CT402", "a budget that is spent before the month is over", Severity.WARNING)
 def the_budget_lasts(spec: Spec) -> Iterator[Finding]:
     cost = spec.cost
