@@ -181,6 +181,7 @@ def _triggers(spec: Spec) -> dict[str, Any]:
     return {
         "mode": spec.mode,
         "model": spec.deployed_name,
+        "keep": promotion.keep,
         "triggers": [made for trigger in spec.triggers if (made := _trigger(trigger)) is not None],
         "cooldown": policy.cooldown.total_seconds(),
         "max_runs": None
@@ -277,7 +278,7 @@ def _trigger(trigger: Trigger) -> dict[str, Any] | None:
 
 
 def _registry(spec: Spec) -> dict[str, Any]:
-    return {"model": spec.deployed_name, "keep": spec.promotion.keep}
+    return {"model": spec.deployed_name}
 
 
 def fill_hyperparameters(argv: tuple[str, ...], hyperparameters: Mapping[str, object]) -> tuple[str, ...]:

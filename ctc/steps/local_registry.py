@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +48,38 @@ class MlflowRegistry:
         version = client.create_model_version(model, uri, run_id=run_id, tags={**tags, KEY: key})
         return str(version.version)
 
-    def set_alias(self, model: str, alias: str, version: str) -> None:
-        if self._alias(model, alias) != version:
-            with _quiet():
-                self._client().set_registered_model_alias(model, alias, version)
-
-    def _alias(self, model: str, alias: str) -> str | None:
-        """Where the alias points, read without loading MLflow: every wake asks, and the answer is seldom news."""
+    def set_alias(self, model: str, alias: str, version: str | None) -> None:
         query = "select version from registered_model_aliases where name = ? and alias = ?"
-        # A file that is not there, or tables of another MLflow, only mean that MLflow itself has to be asked.
+        found = self._read(query, (model, alias))
+        present = None if found is None or not found else str(found[0][0])
+        if found is not None and present == version:
+            return
+        with _quiet():
+            client = self._client()
+            if version is not None:
+                client.set_registered_model_alias(model, alias, version)
+            elif present is not None:
+                client.delete_registered_model_alias(model, alias)
+
+    def prune(self, model: str, keep: int, used: Collection[str]) -> None:
+        query = "select version from model_versions where name = ? and current_stage != 'Deleted_Internal'"
+        found = self._read(query, (model,))
+        if found is not None and not _old((row[0] for row in found), keep, used):
+            return
+        with _quiet():
+            client = self._client()
+            for version in _old((v.version for v in client.search_model_versions(f"name = '{model}'")), keep, used):
+                client.delete_model_version(model, version)
+
+    def _read(self, query: str, values: tuple[str, ...]) -> list[tuple[Any, ...]] | None:
+        """An answer of the database without loading MLflow: every wake asks, and the answer is seldom news.
+
+        None where only MLflow can tell: the file is not there, or its tables are of another MLflow.
+        """
         with contextlib.suppress(sqlite3.Error):
             connection = sqlite3.connect(f"{self._database.as_uri()}?mode=ro", uri=True)
             with contextlib.closing(connection):
-                row = connection.execute(query, (model, alias)).fetchone()
-                return None if row is None else str(row[0])
+                return list(connection.execute(query, values))
         return None
 
     def _client(self) -> Any:
@@ -84,6 +102,12 @@ class MlflowRegistry:
                 os.link(temporary, self._database)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _old(versions: Iterable[Any], keep: int, used: Collection[str]) -> list[str]:
+    """Those that are neither among the newest `keep` nor used."""
+    ordered = sorted((int(version) for version in versions), reverse=True)
+    return [str(version) for version in ordered[keep:] if str(version) not in used]
 
 
 def load() -> Any:

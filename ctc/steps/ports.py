@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -62,7 +62,13 @@ class Registry(Protocol):
         """Registers and returns the version; the same `key` again returns the same version."""
         ...
 
-    def set_alias(self, model: str, alias: str, version: str) -> None: ...
+    def set_alias(self, model: str, alias: str, version: str | None) -> None:
+        """Points the alias at the version; None takes it away."""
+        ...
+
+    def prune(self, model: str, keep: int, used: Collection[str]) -> None:
+        """Takes all but the newest `keep` versions out of the registry, never one that is `used`; files stay."""
+        ...
 
 
 @dataclass(frozen=True)

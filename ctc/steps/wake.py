@@ -25,7 +25,7 @@ from ctc.policy.controller import (
     step,
 )
 from ctc.policy.records import record_key
-from ctc.policy.state import State, Version
+from ctc.policy.state import State
 from ctc.steps import asked, results
 from ctc.steps.ports import Conflict, Services
 from ctc.steps.task import Result, StepFailed, Task
@@ -160,11 +160,16 @@ class _Waking:
         self.done.launched.append(action.key)
 
     def _promote(self, action: Promote, state: State) -> None:
-        model = self._task.policy["triggers"]["model"]
-        self._services.registry.set_alias(model, "champion", action.version)
-        previous: Version | None = state.previous
-        if previous is not None and state.champion is not None and state.champion.version == action.version:
-            self._services.registry.set_alias(model, "previous", previous.version)
+        section, registry = self._task.policy["triggers"], self._services.registry
+        model = section["model"]
+        registry.set_alias(model, "champion", action.version)
+        if state.champion is None or state.champion.version != action.version:
+            return
+        registry.set_alias(model, "previous", None if state.previous is None else state.previous.version)
+        used = {version.version for version in (state.champion, state.previous, state.candidate) if version is not None}
+        if state.retiring is not None:
+            used.add(state.retiring.version)
+        registry.prune(model, section["keep"], used)
 
 
 def _count(task: Task, asked: tuple[RowsQuestion, ...], now: datetime) -> dict[str, NewRows | NotEvaluable]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,11 @@ class NoRegistry:
     def register(self, model: str, **_: Any) -> str:
         raise AssertionError("a data step registers nothing")
 
-    def set_alias(self, model: str, alias: str, version: str) -> None:
+    def set_alias(self, model: str, alias: str, version: str | None) -> None:
         raise AssertionError("a data step moves no alias")
+
+    def prune(self, model: str, keep: int, used: Collection[str]) -> None:
+        raise AssertionError("a data step takes nothing away")
 
 
 def services(folder: Path) -> Services:

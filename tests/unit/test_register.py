@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -25,8 +25,11 @@ class Registry:
         self.calls.append({"model": model, "key": key, "uri": uri, "tags": tags, "metrics": metrics})
         return "7"
 
-    def set_alias(self, model: str, alias: str, version: str) -> None:
+    def set_alias(self, model: str, alias: str, version: str | None) -> None:
         raise AssertionError("the alias moves when a wake says so")
+
+    def prune(self, model: str, keep: int, used: Collection[str]) -> None:
+        raise AssertionError("a wake takes versions away, not an attempt")
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def task(folder: Path, **uris: str) -> Task:
         "predict": ["python", "predict.py", "{model}", "3"],
         "hyperparameters": {"depth": 3},
     }
-    document = {"spec_digest": "ab", "policy": {"training": training, "registry": {"model": "toy-prod", "keep": 10}}}
+    document = {"spec_digest": "ab", "policy": {"training": training, "registry": {"model": "toy-prod"}}}
     inputs = {"model": folder / "model", "evaluation": folder}
     return Task("register", document, datetime(2024, 1, 1, tzinfo=UTC), "a1", {}, inputs, {}, uris)
 

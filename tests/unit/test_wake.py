@@ -6,7 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +52,8 @@ def document(*triggers: Mapping[str, Any]) -> dict[str, Any]:
             "training": {"image": "registry.example/toy@sha256:1"},
             "triggers": {
                 "mode": "act",
+                "model": "toy-prod",
+                "keep": 10,
                 "triggers": list(triggers),
                 "cooldown": 0,
                 "max_runs": None,
@@ -66,13 +68,19 @@ class Aliases:
     """A registry that remembers its aliases."""
 
     def __init__(self) -> None:
-        self.set: list[tuple[str, str, str]] = []
+        self.set: list[tuple[str, str, str | None]] = []
+        self.pruned: list[tuple[int, set[str]]] = []
+        self.registered: list[str] = []
 
-    def register(self, model: str, **_: Any) -> str:
-        raise AssertionError("a wake registers nothing")
+    def register(self, model: str, *, key: str, **_: Any) -> str:
+        self.registered.append(key)
+        return "9"
 
-    def set_alias(self, model: str, alias: str, version: str) -> None:
+    def set_alias(self, model: str, alias: str, version: str | None) -> None:
         self.set.append((model, alias, version))
+
+    def prune(self, model: str, keep: int, used: Collection[str]) -> None:
+        self.pruned.append((keep, set(used)))
 
 
 @pytest.fixture
