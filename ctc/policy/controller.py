@@ -74,7 +74,7 @@ class Policy:
             limits=limits,
             windows=policy["windows"],
             lease=timedelta(seconds=section["lease"]),
-            known_after=policy["data"]["label"]["known_after"],
+            known_after=policy["windows"]["known_after"],
         )
 
 
