@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,9 @@ import ibis
 from ibis.expr import datatypes as dt
 
 from ctc.steps.task import StepFailed
+
+OWN = "_ctc_"
+"""Columns that the steps add for themselves start so; no column of a source may."""
 
 INSTANT = dt.Timestamp(timezone="UTC")
 
@@ -34,10 +37,10 @@ def missing(column: Any) -> Any:
     return column.isnull() | ~(_finite(number) | number.isinf()).fill_null(True)
 
 
-def require(column: str, columns: Iterable[str], where: str) -> None:
+def require(column: str, columns: Collection[str], where: str) -> None:
     """StepFailed, with the columns that there are, unless `column` is one of them."""
-    known = list(columns)
-    if column not in known:
+    known = [name for name in columns if not name.startswith(OWN)]
+    if column not in known and column not in columns:
         close = difflib.get_close_matches(column, known, 1)
         hint = f" did you mean `{close[0]}`?" if close else ""
         raise StepFailed(f"{where} has no column `{column}`;{hint} it has: {', '.join(known)}")

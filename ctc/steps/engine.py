@@ -17,7 +17,7 @@ import ibis
 from ibis.expr import datatypes as dt
 
 from ctc.steps import files
-from ctc.steps.columns import INSTANT, in_zone, missing, require, require_comparable
+from ctc.steps.columns import INSTANT, OWN, in_zone, missing, require, require_comparable
 from ctc.steps.keep import kept
 from ctc.steps.task import StepFailed
 
@@ -37,9 +37,6 @@ __all__ = [
     "table",
     "write",
 ]
-
-OWN = "_ctc_"
-"""Columns that the steps add for themselves start so; no column of a source may."""
 
 _ASIDE = ".aside"
 """The folder, in that of an output, of what memory does not hold."""

@@ -61,10 +61,8 @@ def _text(column: Any, name: str, where: str) -> Any:
     kind = column.type()
     if kind.is_timestamp():
         column = microseconds(column.cast(engine.INSTANT))
-    elif kind.is_boolean():
-        column = ibis.ifelse(column, "true", "false")
-    elif not (kind.is_string() or kind.is_integer() or kind.is_date()):
-        raise StepFailed(f"{where}: `{name}` is {kind}; a key is of texts, whole numbers, dates or times")
+    elif not (kind.is_string() or kind.is_integer() or kind.is_boolean() or kind.is_date()):
+        raise StepFailed(f"{where}: `{name}` is {kind}; a key is of texts, whole numbers, truth values, dates or times")
     return column.cast("string").fill_null(MISSING)
 
 
@@ -88,17 +86,20 @@ def source(data: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def together(main: Any, judging: Any, name: str) -> Any:
-    """The rows of both as one table with the columns of the main rows; others of the judging source are left out."""
-    columns = {}
+def together(main: Any, judging: Any, name: str, known_at: str | None) -> Any:
+    """The rows of both as one table with the columns of the main rows; others of the judging source are left out.
+
+    A judging source need not say when its rows became known, in the column `known_at` of the main one.
+    """
+    columns: dict[str, Any] = {}
     for column, kind in main.schema().items():
-        if column.startswith(engine.OWN) and column not in judging.columns:
+        if column not in judging.columns and (column == known_at or column.startswith(engine.OWN)):
             columns[column] = ibis.null(kind)
             continue
-        engine.require(column, judging.columns, f"source {name}: the main rows have a column that")
+        engine.require(column, judging.columns, f"source {name}, unlike the rows that are learnt from,")
         other = judging[column].type()
         same = other.copy(nullable=True) == kind.copy(nullable=True)
         if not same and not (other.is_numeric() and kind.is_numeric()):
-            raise StepFailed(f"source {name}: `{column}` is {other}, and {kind} in the main rows; write one type")
+            raise StepFailed(f"source {name}: `{column}` is {other}, and {kind} in the main source; write one type")
         columns[column] = judging[column] if same else judging[column].cast(kind)
     return main.union(judging.select(**columns))

@@ -83,7 +83,7 @@ def _joined(
             joins.enriched(connection, _within(main.anti_join(judging, ROW_ID), windows, data), data, by=by), data
         )
         judging = joins.enriched(connection, _within(judging, windows, data), data, by=by, judging=name)
-        return holdouts.together(main, judging, name)
+        return holdouts.together(main, judging, name, data["sources"][data["rows"]]["known_at"])
     return _shown(joins.enriched(connection, _within(main, windows, data), data, by=by), data)
 
 
