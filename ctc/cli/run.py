@@ -91,6 +91,7 @@ def run(
     if manual is not None and not _can_be_asked(loaded):
         raise click.UsageError(f"--manual needs a manual trigger in the spec: {_ADD_MANUAL}")
     alert = None if event is None else _event(event, loaded)
+    _warn_of_rewritten(loaded, at)
     folder = spec.absolute().parent
     deployment = Deployment(loaded, folder, name, state_folder(folder, loaded, name, state))
     with Console(focus(loaded), verbose) as console:
@@ -185,6 +186,19 @@ def compile_for_run(
 def _of_the_service(item: Diagnostic) -> bool:
     """What the target's service would not do says nothing about this machine; `validate` and `compile` tell it."""
     return item.code.startswith("CT3")
+
+
+def _warn_of_rewritten(spec: Spec, instants: list[datetime]) -> None:
+    """Says once that rows which are rewritten in place are not what they were at an instant of the past."""
+    rewritten = [source.name for source in spec.sources if not source.replayable]
+    past = [instant for instant in instants if instant < datetime.now(UTC) - spec.trigger_policy.wake_every]
+    if rewritten and past:
+        names = ", ".join(rewritten)
+        click.echo(
+            f"warning: rows of {names} are rewritten in place (`replayable: false`) and read as they are today: what "
+            f"is decided at {min(past):%Y-%m-%dT%H:%M:%SZ} may be something else than would have been decided then",
+            err=True,
+        )
 
 
 def user() -> str:

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from ctc.compiler.bundle import canonical
 from ctc.language.spec import (
+    NO_TIME,
     Approval,
+    Csv,
     EventTrigger,
+    Forecast,
     Gate,
+    Holdout,
     Label,
     ManualTrigger,
     NewDataTrigger,
+    PredictionColumns,
     ScheduleTrigger,
     Source,
     Spec,
@@ -72,6 +77,8 @@ def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str)
 def _data(spec: Spec) -> dict[str, Any]:
     return {
         "task": spec.task,
+        "ranking": None if spec.ranking is None else {"group": spec.ranking.group},
+        "forecast": None if spec.forecast is None else _forecast(spec.forecast),
         "sources": {source.name: _source(source) for source in spec.sources},
         "rows": spec.rows.name,
         "label": None if spec.label is None else _label(spec.label),
@@ -88,15 +95,43 @@ def _label(label: Label) -> dict[str, Any]:
     }
 
 
+def _forecast(forecast: Forecast) -> dict[str, Any]:
+    return {
+        "series": list(forecast.series),
+        "every": forecast.every.total_seconds(),
+        "horizon": forecast.horizon.total_seconds(),
+        "season": None if forecast.season is None else forecast.season.total_seconds(),
+    }
+
+
 def _source(source: Source) -> dict[str, Any]:
+    """`event_time` is None where the data has no time; that of served rows is the one among their `columns`."""
+    served = None if source.columns is None else source.columns.event_time
     return {
         "role": source.role,
-        "parquet": source.path,
-        "event_time": source.event_time,
+        "parquet": None if source.parquet is None else source.parquet.path,
+        "csv": None if source.csv is None else _csv(source.csv),
+        "event_time": None if source.event_time == NO_TIME else source.event_time or served,
         "known_at": source.known_at,
         "timezone": source.timezone,
         "key": list(source.key),
+        "keep": [{"name": item.name, "kind": item.kind, "arguments": dict(item.arguments)} for item in source.keep],
         "join": None if source.join is None else {"to": source.join.to, "key": list(source.join.key)},
+        "columns": None if source.columns is None else _served_columns(source.columns),
+    }
+
+
+def _csv(files: Csv) -> dict[str, Any]:
+    return {"path": files.path, "delimiter": files.delimiter, "columns": dict(files.columns)}
+
+
+def _served_columns(columns: PredictionColumns) -> dict[str, str]:
+    """What the columns of served rows are called."""
+    return {
+        "key": columns.key,
+        "score": columns.score,
+        "model_version": columns.model_version,
+        "event_time": columns.event_time,
     }
 
 
@@ -104,7 +139,7 @@ def _windows(spec: Spec) -> dict[str, Any]:
     retraining = spec.retraining
     return {
         "known_after": 0.0 if spec.label is None else spec.label.known_after.total_seconds(),
-        "holdout": None if retraining.holdout.time is None else retraining.holdout.time.total_seconds(),
+        **_holdout(retraining.holdout),
         "gap": retraining.gap.total_seconds(),
         "window": None if retraining.window is None else retraining.window.total_seconds(),
         "since": retraining.since,
@@ -112,6 +147,19 @@ def _windows(spec: Spec) -> dict[str, Any]:
         "min_rows": retraining.min_rows,
         "holdout_min_rows": retraining.holdout.min_rows,
         "holdout_min_positives": retraining.holdout.min_positives,
+    }
+
+
+def _holdout(holdout: Holdout) -> dict[str, Any]:
+    """`holdout_kind` says which of time (`holdout`, seconds), hash, column and source is set."""
+    by_hash, by_column = holdout.hash, holdout.column
+    kinds = {"time": holdout.time, "hash": by_hash, "column": by_column, "source": holdout.source}
+    return {
+        "holdout": None if holdout.time is None else holdout.time.total_seconds(),
+        "holdout_kind": next(kind for kind, value in kinds.items() if value is not None),
+        "hash": None if by_hash is None else {"key": list(by_hash.key), "share": by_hash.share, "salt": by_hash.salt},
+        "column": None if by_column is None else {"name": by_column.name, "value": by_column.value},
+        "source": holdout.source,
     }
 
 

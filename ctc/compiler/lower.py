@@ -80,7 +80,7 @@ class _Builder:
         snapshot = self.ours(
             "snapshot",
             origin="sources",
-            outputs=("train", "valid", "rows", "holdout"),
+            outputs=("train", "valid", "rows", "holdout", *(("history",) if self.spec.forecast else ())),
             flags=("go",),
             parameters=attempt,
         )
@@ -149,6 +149,10 @@ class _Builder:
             **fields,
         )
 
+    def _history(self) -> tuple[tuple[str, Ref], ...]:
+        """A forecast is given the history before its origin."""
+        return () if self.spec.forecast is None else (("history", Ref("snapshot", "history")),)
+
     def _train_step(self) -> Step:
         training = self.spec.training
         return self._users(
@@ -165,7 +169,7 @@ class _Builder:
             "predict-contender",
             origin="training.predict",
             argv=self.spec.training.predict,
-            inputs=(("model", Ref("train", "model")), ("rows", Ref("snapshot", "rows"))),
+            inputs=(("model", Ref("train", "model")), ("rows", Ref("snapshot", "rows")), *self._history()),
             outputs=("predictions",),
         )
 
@@ -174,7 +178,7 @@ class _Builder:
             "predict-champion",
             origin="training.predict",
             runs=Runs.CHAMPION,
-            inputs=(("rows", Ref("snapshot", "rows")),),
+            inputs=(("rows", Ref("snapshot", "rows")), *self._history()),
             imports=(("model", "champion_model"), ("request", "request")),
             outputs=("predictions",),
             parameters=("champion_image",),

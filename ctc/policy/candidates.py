@@ -54,7 +54,7 @@ def settle(draft: Draft, health: Health, waking: Waking) -> Draft:
         draft = asked(draft, rule, None, waking)
         pending = draft.state.approval
         assert pending is not None
-        if waking.now >= pending.expires:
+        if waking.instant >= pending.expires:
             return drop(draft, "expired", f"nobody answered {pending.id} in time, which is a refusal", "")
         if not pending.granted:
             return draft
@@ -119,7 +119,7 @@ def _question(state: State, command: Command, waking: Waking) -> tuple[Pending |
         return None, "nothing waits for an answer"
     if command.about != pending.id:
         return None, f"the question is {pending.id} now (version {pending.version}): look at it, and answer that"
-    if waking.now >= pending.expires:
+    if waking.instant >= pending.expires:
         return None, f"{pending.id} has expired, which was a refusal"
     return pending, ""
 

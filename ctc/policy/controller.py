@@ -159,7 +159,7 @@ def _give_up(kept: Kept, draft: Draft, identity: Identity, now: datetime) -> Out
 
 
 def _answer_triggers(draft: Draft, evidence: Evidence, waking: Waking) -> Outcome:
-    policy, now = waking.rules, waking.now
+    policy, now = waking.rules, waking.instant
     draft = _hear(draft, evidence, policy, now)
     answers = tuple(evaluate(trigger, draft.state, evidence, now) for trigger in policy.triggers)
     draft = _react(draft, answers, waking)
@@ -233,7 +233,7 @@ def _alarms(draft: Draft, held: Suppression | None, waking: Waking) -> Draft:
     """What is told once while it lasts: that nothing has succeeded for too long, that the money is used up."""
     state, staleness = draft.state, waking.rules.staleness
     assert state.succeeded is not None
-    stale = staleness is not None and waking.now - state.succeeded > staleness
+    stale = staleness is not None and waking.instant - state.succeeded > staleness
     since = f"no attempt has succeeded since {format_instant(state.succeeded)}"
     draft = _alarm(draft, STALE, stale, Change("stale", since))
     if held is None:

@@ -33,7 +33,7 @@ class Waking:
     """What every decision of one wake shares."""
 
     rules: Policy
-    now: datetime
+    instant: datetime
     identity: Identity
 
 
@@ -43,7 +43,7 @@ def begin(draft: Draft, waking: Waking) -> Draft:
     assert candidate is not None
     if rollout is None:
         return promote(draft, waking)
-    position = Position(candidate.version, 0, waking.now, rollout.digest)
+    position = Position(candidate.version, 0, waking.instant, rollout.digest)
     draft = draft.set(rollout=position).tell(Change("rollout_started", _named(rollout, 0), candidate.version))
     return advance(_enter(draft, rollout), Health(), waking)
 
@@ -65,7 +65,7 @@ def advance(draft: Draft, health: Health, waking: Waking) -> Draft:
         health = Health()
         if position.step + 1 == len(rollout.steps):
             return promote(draft, waking)
-        draft = draft.set(rollout=replace(position, step=position.step + 1, since=waking.now))
+        draft = draft.set(rollout=replace(position, step=position.step + 1, since=waking.instant))
         draft = draft.tell(Change("rollout_advanced", _named(rollout, position.step + 1), position.version))
         draft = _enter(draft, rollout)
     return draft
@@ -84,7 +84,7 @@ def promote(draft: Draft, waking: Waking) -> Draft:
     if rollout is not None:
         draft = draft.ask(_route(rollout, ((candidate.version, 1.0),), f"{candidate.version}-champion"))
         if champion is not None:
-            draft = draft.set(retiring=Retiring(champion.version, waking.now + rollout.keep_previous))
+            draft = draft.set(retiring=Retiring(champion.version, waking.instant + rollout.keep_previous))
     return draft
 
 
@@ -95,7 +95,7 @@ def promotion(version: Version) -> Promote:
 def retire(draft: Draft, waking: Waking) -> Draft:
     """Lets a former champion go whose time is up, unless something is rolling out."""
     retiring, rollout = draft.state.retiring, waking.rules.rollout
-    if retiring is None or rollout is None or draft.state.rollout is not None or waking.now < retiring.until:
+    if retiring is None or rollout is None or draft.state.rollout is not None or waking.instant < retiring.until:
         return draft
     draft = draft.set(retiring=None).ask(Retire(f"retire-{retiring.version}", rollout.serving, retiring.version))
     return draft.tell(Change("retired", f"it was kept until {format_instant(retiring.until)}", retiring.version))
@@ -158,11 +158,11 @@ def asked(draft: Draft, rule: Rule, step: int | None, waking: Waking) -> Draft:
             spec_digest=waking.identity.spec_digest,
             evidence="" if grounds is None else grounds.evidence,
             step=step,
-            asked=waking.now,
+            asked=waking.instant,
         ),
         candidate.version,
         rule,
-        waking.now,
+        waking.instant,
         step,
     )
     wanted = (" and " if rule.all_of else " or ").join(rule.groups) or "anybody"
@@ -214,7 +214,7 @@ def _approval(draft: Draft, step: Mapping[str, Any], position: Position, waking:
     draft = asked(draft, rule, position.step, waking)
     pending = draft.state.approval
     assert pending is not None
-    if waking.now >= pending.expires:
+    if waking.instant >= pending.expires:
         return abort(draft, f"nobody answered {pending.id} in time, which is a refusal", waking, bad=False), False
     if not pending.granted:
         return draft, False
@@ -233,12 +233,12 @@ def _live(
     length = timedelta(seconds=step["for"])
     if draft.state.champion is None or not length:
         return draft, True
-    if waking.now < position.since + length:
+    if waking.instant < position.since + length:
         return draft, False
     unknown = _unknown(step, health, waking.rules.rollout)
     if not unknown:
         return draft, True
-    if waking.now < position.since + UNJUDGED * length:
+    if waking.instant < position.since + UNJUDGED * length:
         return draft, False
     return abort(draft, f"could not be judged: {unknown}", waking, bad=False), False
 
@@ -284,15 +284,15 @@ def _shares(state: State, rollout: RolloutRules) -> Route:
 def _restart(draft: Draft, rollout: RolloutRules, waking: Waking) -> Draft:
     position = draft.state.rollout
     assert position is not None
-    draft = draft.set(rollout=Position(position.version, 0, waking.now, rollout.digest), approval=None)
+    draft = draft.set(rollout=Position(position.version, 0, waking.instant, rollout.digest), approval=None)
     draft = draft.tell(Change("rollout_started", f"its steps have changed; {_named(rollout, 0)}", position.version))
     return advance(_enter(draft, rollout), Health(), waking)
 
 
 def _keep_back(draft: Draft, bad: Version, reason: str, waking: Waking) -> Draft:
     kept = (*draft.state.quarantine, Quarantined(bad.version, bad.data, bad.training))[-KEPT_BACK:]
-    until = labelled_until(waking.rules.known_after, waking.now)
-    return draft.set(quarantine=kept, hold=Hold(waking.now, reason, until))
+    until = labelled_until(waking.rules.known_after, waking.instant)
+    return draft.set(quarantine=kept, hold=Hold(waking.instant, reason, until))
 
 
 def _route(rollout: RolloutRules, shares: tuple[tuple[str, float], ...], key: str) -> Route:

@@ -63,13 +63,13 @@ class Policy:
     def from_document(cls, policy: Mapping[str, Any]) -> Policy:
         """From the `policy` of the wake's step document."""
         section = policy["triggers"]
-        label, staleness = policy["data"]["label"], section.get("staleness")
+        staleness = section.get("staleness")
         return cls(
             triggers=tuple(trigger for trigger in section["triggers"] if trigger["enabled"]),
             limits=Limits.from_document(section),
             windows=policy["windows"],
             lease=timedelta(seconds=section["lease"]),
-            known_after=0.0 if label is None else label["known_after"],
+            known_after=policy["windows"]["known_after"],
             approval=Rule.from_document(section.get("approval")),
             first=Rule.from_document(section.get("first")),
             rollout=RolloutRules.from_document(section.get("rollout")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import os
 import shutil
@@ -17,35 +16,30 @@ import duckdb
 import ibis
 from ibis.expr import datatypes as dt
 
-from ctc.steps.storage import local_path
+from ctc.steps import files
+from ctc.steps.columns import INSTANT, OWN, in_zone, missing, require, require_comparable
+from ctc.steps.keep import kept
 from ctc.steps.task import StepFailed
 
-INSTANT = dt.Timestamp(timezone="UTC")
-
-OWN = "_ctc_"
-"""Columns that the steps add for themselves start so; no column of a source may."""
+__all__ = [
+    "INSTANT",
+    "OWN",
+    "connect",
+    "hold",
+    "latest",
+    "literal",
+    "missing",
+    "one",
+    "opened",
+    "parts",
+    "require",
+    "require_comparable",
+    "table",
+    "write",
+]
 
 _ASIDE = ".aside"
 """The folder, in that of an output, of what memory does not hold."""
-
-
-@ibis.udf.scalar.builtin(name="timezone", signature=((dt.string, dt.Timestamp()), INSTANT))  # type: ignore[untyped-decorator]
-def _in_zone(zone: str, naive: datetime) -> datetime:  # type: ignore[empty-body]
-    """DuckDB's reading of a naive timestamp as the wall clock of a zone."""
-
-
-@ibis.udf.scalar.builtin(name="isfinite", signature=((dt.float64,), dt.boolean))  # type: ignore[untyped-decorator]
-def _finite(number: float) -> bool:  # type: ignore[empty-body]
-    """False for NaN and the infinities."""
-
-
-def missing(column: Any) -> Any:
-    """Whether a value is NULL or NaN; true or false, never NULL."""
-    if not column.type().is_floating():
-        return column.isnull()
-    # Not `isnan`: DuckDB takes it for false wherever a Parquet file's statistics, which leave NaN out, are finite.
-    number = column.cast("float64")
-    return column.isnull() | ~(_finite(number) | number.isinf()).fill_null(True)
 
 
 @contextmanager
@@ -92,8 +86,11 @@ def connect(aside: Path | None = None) -> Any:
 
 
 def table(connection: Any, name: str, source: Mapping[str, Any]) -> Any:
-    """A source as a table whose instants are UTC. StepFailed if it cannot be read, or lacks a column that it names."""
-    read = _read(connection, name, source["parquet"])
+    """The rows of a source that its `keep` leaves, instants in UTC.
+
+    StepFailed if it cannot be read, or lacks a column that it names.
+    """
+    read = files.read(connection, name, source, one)
     taken = [column for column in read.columns if column.lower().startswith(OWN)]
     if taken:
         raise StepFailed(f"source {name}: names with `{OWN}` are ctc's own; rename the column `{taken[0]}`")
@@ -101,27 +98,12 @@ def table(connection: Any, name: str, source: Mapping[str, Any]) -> Any:
     for column in (*keys, source["event_time"], source["known_at"]):
         if column is not None:
             require(column, read.columns, f"source {name}")
+    for column in (source.get("columns") or {}).values():
+        require(column, read.columns, f"source {name}: `columns`")
+    read = kept(read, name, source.get("keep", ()))
     for column in dict.fromkeys(filter(None, (source["event_time"], source["known_at"]))):
         read = read.mutate(**{column: _instant(read[column], name, column, source["timezone"])})
     return read
-
-
-def require(column: str, columns: Iterable[str], where: str) -> None:
-    """StepFailed, with the columns that there are, unless `column` is one of them."""
-    known = list(columns)
-    if column not in known:
-        close = difflib.get_close_matches(column, known, 1)
-        hint = f" did you mean `{close[0]}`?" if close else ""
-        raise StepFailed(f"{where} has no column `{column}`;{hint} it has: {', '.join(known)}")
-
-
-def require_comparable(one: Any, other: Any, where: str) -> None:
-    """StepFailed unless two key columns hold values that can be equal."""
-    kinds = one.type(), other.type()
-    if not (kinds[0].is_integer() and kinds[1].is_integer()) and kinds[0].copy(nullable=True) != kinds[1].copy(
-        nullable=True
-    ):
-        raise StepFailed(f"{where}: the key is {kinds[0]} on one side and {kinds[1]} on the other; write one type")
 
 
 def literal(instant: datetime) -> Any:
@@ -165,37 +147,20 @@ def one(connection: Any, expression: Any) -> dict[str, Any]:
     return row
 
 
+def fetched(connection: Any, expression: Any) -> dict[str, list[Any]]:
+    """A small table, as lists of plain values by column."""
+    with _told():
+        columns: dict[str, list[Any]] = connection.con.sql(connection.compile(expression)).to_arrow_table().to_pydict()
+    return columns
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """What the engine could not do (a damaged page, a full disk) as a failure of the step."""
     try:
         yield
     except duckdb.Error as error:
-        raise StepFailed(f"the data engine gave up: {str(error).splitlines()[0]}") from error
-
-
-def _read(connection: Any, name: str, uri: str) -> Any:
-    path = local_path(uri)
-    pattern = str(path)
-    if path.is_dir():
-        pattern = f"{glob.escape(pattern)}/**/*.parquet"
-    elif path.is_file():
-        pattern = glob.escape(pattern)
-    elif not glob.has_magic(pattern):
-        raise StepFailed(f"source {name}: there is no file or folder {uri}")
-    try:
-        return _typed(connection.read_parquet(pattern))
-    except duckdb.Error as error:
-        said = str(error).splitlines()[0]
-        raise StepFailed(f"source {name}: {uri} cannot be read as Parquet: {said}") from error
-
-
-def _typed(read: Any) -> Any:
-    """Columns of types that ibis has no name for: instants in nanoseconds, and those without any value."""
-    unknown = {column: str(kind) for column, kind in read.schema().items() if kind.is_unknown()}
-    casts = {column: INSTANT for column, kind in unknown.items() if "TIMESTAMPTZ_NS" in kind}
-    casts |= {column: dt.string for column, kind in unknown.items() if '"NULL"' in kind}
-    return read.cast(casts) if casts else read
+        raise StepFailed(f"the data engine gave up: {files.told(error)}") from error
 
 
 def _instant(column: Any, source: str, name: str, zone: str | None) -> Any:
@@ -211,4 +176,4 @@ def _instant(column: Any, source: str, name: str, zone: str | None) -> Any:
             f"source {source}: `{name}` has no zone; say whose clock it shows with `timezone:` beside it, "
             "for instance `timezone: UTC`"
         )
-    return _in_zone(zone, column.cast(dt.Timestamp()))
+    return in_zone(zone, column.cast(dt.Timestamp()))

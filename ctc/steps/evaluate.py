@@ -73,6 +73,9 @@ def run(task: Task, services: Services) -> Result:
     champion = _champion(task.inputs["champion"], holdout, kind, probabilities)
     compared_after = _compared_after(task, services)
     compared = holdout.events >= (compared_after - _EPOCH) // timedelta(microseconds=1)
+    if policy["windows"].get("holdout_kind", "time") != "time":
+        # What is held out for good is in no model's training, whenever it happened.
+        compared = np.ones(len(holdout.ids), dtype=np.bool_)
     measured = {
         metric["name"]: {
             "better": metric["better"],
@@ -106,7 +109,8 @@ def _read_holdout(task: Task) -> Holdout:
     for name, (column, _) in slices.items():
         if column not in known:
             raise StepFailed(f"slice {name}: the snapshot has no column `{column}`; it has: {', '.join(known)}")
-    columns = dict.fromkeys(["row_id", "event_time", label, *(column for column, _ in slices.values())])
+    timed = ["event_time"] if "event_time" in known else []
+    columns = dict.fromkeys(["row_id", *timed, label, *(column for column, _ in slices.values())])
     table = parquet.read(columns=list(columns)).sort_by("row_id")
     ids = table["row_id"].cast(pa.string()).combine_chunks()
     repeated = len(ids) - len(pc.unique(ids))
@@ -115,13 +119,17 @@ def _read_holdout(task: Task) -> Holdout:
             f"{repeated} rows of the holdout repeat their key, so predictions cannot be told apart; "
             "name the columns that identify a row as `key`, and add a `unique` check"
         )
-    events = table["event_time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).combine_chunks()
     return Holdout(
         ids,
-        np.asarray(np.from_dlpack(events), dtype=np.int64),
+        _microseconds(table["event_time"]) if timed else np.zeros(len(ids), dtype=np.int64),
         predictions.floats(table[label]),
         {name: _by_value(table[column], name, least) for name, (column, least) in slices.items()},
     )
+
+
+def _microseconds(instants: pa.ChunkedArray) -> Indices:
+    whole = instants.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).combine_chunks()
+    return np.asarray(np.from_dlpack(whole), dtype=np.int64)
 
 
 def _by_value(column: pa.ChunkedArray, name: str, least: int) -> dict[str, Indices]:

@@ -16,15 +16,25 @@ def count(data: Mapping[str, Any], asked: Sequence[RowsQuestion], now: datetime)
     """The answer to each question, by its name. `data` is the step document's section.
 
     A row counts if it and its label were known at `now`, the label by the row's age; where no label means negative,
-    every row that is old enough has one. StepFailed if a source cannot be read.
+    every row that is old enough has one, and where the spec has no label every row counts. A row of data without time
+    counts from when it and its label were known; not evaluable if the source does not say when its rows are known.
+    StepFailed if a source cannot be read.
     """
     connection = engine.connect()
     source = data["sources"][data["rows"]]
+    event, instant = source["event_time"], source["known_at"] or source["event_time"]
+    if instant is None:
+        reason = (
+            f"source {data['rows']} does not say when its rows became known, so new ones cannot be told from old ones"
+        )
+        return {question.name: NotEvaluable(f"{reason}; give it `known_at`") for question in asked}
     rows = engine.table(connection, data["rows"], source)
-    event = source["event_time"]
-    known = rows[source["known_at"]] if source["known_at"] else rows[event]
-    rows = rows.mutate(_ctc_event=rows[event], _ctc_known=known).filter(known <= engine.literal(now))
-    rows = _labelled(connection, rows, data)
+    known = rows[instant]
+    rows = rows.mutate(_ctc_event=rows[event or instant], _ctc_known=known).filter(known <= engine.literal(now))
+    if data["label"] is not None:
+        rows = _labelled(connection, rows, data, now)
+    if event is None:
+        rows = rows.mutate(_ctc_event=rows["_ctc_known"])
     answers: dict[str, NewRows | NotEvaluable] = {}
     for question in asked:
         chosen = rows.filter(rows["_ctc_event"] < engine.literal(question.end))
@@ -36,10 +46,12 @@ def count(data: Mapping[str, Any], asked: Sequence[RowsQuestion], now: datetime)
     return answers
 
 
-def _labelled(connection: Any, rows: Any, data: Mapping[str, Any]) -> Any:
+def _labelled(connection: Any, rows: Any, data: Mapping[str, Any], now: datetime) -> Any:
     """The rows that have their label, `_ctc_known` being when row and label both were known."""
     label = data["label"]
     deadline = rows["_ctc_event"] + ibis.interval(seconds=int(label["known_after"]))
+    if data["sources"][data["rows"]]["event_time"] is None:
+        deadline = engine.literal(now)
     if label["source"] == data["rows"]:
         engine.require(label["column"], rows.columns, f"source {label['source']}")
         by_then = ~engine.missing(rows[label["column"]]) & (rows["_ctc_known"] <= deadline)

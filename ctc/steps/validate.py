@@ -19,6 +19,7 @@ import ibis
 
 from ctc.policy.windows import format_instant
 from ctc.steps import engine, results
+from ctc.steps.columns import comparable
 from ctc.steps.ports import Services
 from ctc.steps.task import Result, StepFailed, Task
 
@@ -146,23 +147,13 @@ def _measures(table: Any, check: Check, task: Task) -> dict[str, Any]:
     if kind == "null_ratio":
         return {"bad": missing.sum()}
     if kind == "allowed_values":
-        return {"bad": (~missing & column.notin(_comparable(arguments["values"], column.type()))).sum()}
+        return {"bad": (~missing & column.notin(comparable(arguments["values"], column.type()))).sum()}
     outside = ibis.literal(False)
     for bound, worse in (("min", column.__lt__), ("max", column.__gt__)):
         if arguments.get(bound) is not None:
             outside = outside | worse(arguments[bound])
     present = missing.ifelse(ibis.null(), column)
     return {"bad": (~missing & outside).sum(), "low": present.min(), "high": present.max()}
-
-
-def _comparable(values: list[Any], kind: Any) -> list[Any]:
-    """The allowed values that a column of this type can have at all: as text in one of text, 0 as false, 1 as true."""
-    if kind.is_string():
-        return [str(value) for value in values]
-    numbers = [value for value in values if isinstance(value, int | float)]
-    if kind.is_boolean():
-        return [bool(value) for value in numbers if value in (0, 1)]
-    return [value + 0 for value in numbers] if kind.is_numeric() else []
 
 
 def _row_count(arguments: Check, found: Mapping[str, Any], _: datetime) -> tuple[bool, str, dict[str, Any]]:

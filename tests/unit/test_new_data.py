@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from step_tables import INSTANT, at, data, source, store
 
-from ctc.policy.evidence import NewRows, RowsQuestion
+from ctc.policy.evidence import NewRows, NotEvaluable, RowsQuestion
 from ctc.steps import new_data
 from ctc.steps.task import StepFailed
 
@@ -130,6 +130,45 @@ def test_a_correction_does_not_count_twice_nor_unsettle(tmp_path: Path) -> None:
     labels = [{"id": 1, "known": at(41), "y": 0}, {"id": 1, "known": at(43), "y": 1}]
 
     assert ask(tmp_path, main, labels) == NewRows(1, 0)
+
+
+def test_without_labels_every_known_row_counts(tmp_path: Path) -> None:
+    main = [{"id": hour, "at": at(hour), "seen": at(hour + 2)} for hour in (19, 20, 41, 43, 47)]
+    described = {**section(tmp_path, main, [], "drop"), "label": None}
+
+    assert new_data.count(described, [RowsQuestion("q", at(20), NOW, at(44))], NOW) == {"q": NewRows(3, 1)}
+
+
+def timeless(folder: Path, main: list[Row], labels: list[Row], *, known_at: str | None = "seen") -> object:
+    described = section(folder, main, labels, "drop")
+    described["label"]["known_after"] = 0.0
+    described["sources"]["main"] |= {"event_time": None, "known_at": known_at}
+    return new_data.count(described, [RowsQuestion("q", at(20), NOW, at(44))], NOW)["q"]
+
+
+def test_a_row_without_time_is_new_when_it_and_its_label_became_known(tmp_path: Path) -> None:
+    main = [{"id": index, "at": None, "seen": at(hour)} for index, hour in enumerate((10, 10, 30, 45, 50))]
+    known = ((0, 15), (1, 30), (2, 25), (3, 40), (4, 50))
+    labels = [{"id": index, "known": at(hour), "y": 1} for index, hour in known]
+
+    assert timeless(tmp_path, main, labels) == NewRows(3, 1)
+
+
+def test_rows_that_do_not_say_when_they_were_known_cannot_be_counted_as_new(tmp_path: Path) -> None:
+    found = timeless(tmp_path, [{"id": 1, "at": None, "seen": at(30)}], [], known_at=None)
+
+    assert isinstance(found, NotEvaluable)
+    assert "source main does not say when its rows became known" in found.reason
+
+
+def test_rows_that_are_not_kept_do_not_count(tmp_path: Path) -> None:
+    described = section(
+        tmp_path, [{"id": hour, "at": at(hour), "seen": at(hour)} for hour in (30, 31)], None, "negative"
+    )
+    few = {"name": "few", "kind": "range", "arguments": {"column": "id", "max": 30}}
+    described["sources"]["main"]["keep"] = [few]
+
+    assert new_data.count(described, [RowsQuestion("q", None, at(44), NOW)], NOW) == {"q": NewRows(1, 0)}
 
 
 def test_a_missing_column_is_a_message(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctc.policy.windows import Windows, format_instant, parse_instant
+from ctc.policy.windows import BEGINNING, Windows, format_instant, parse_instant
 
 DAY = 86400.0
 
@@ -41,6 +41,23 @@ def test_an_expanding_window_starts_at_since_and_never_after_its_end(since: str,
     windows = Windows.at(section(window=None, since=since), datetime(2024, 6, 30, tzinfo=UTC))
     assert windows.train_start == start
     assert windows.train_end == datetime(2024, 6, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("kind", "holdout_start"),
+    [("hash", datetime(2024, 3, 17, 6, tzinfo=UTC)), ("column", BEGINNING), ("source", BEGINNING)],
+)
+def test_a_fixed_holdout_takes_no_time_from_training(kind: str, holdout_start: datetime) -> None:
+    windows = Windows.at(section(holdout=None, holdout_kind=kind), datetime(2024, 6, 30, 6, tzinfo=UTC))
+    assert windows.train_end == datetime(2024, 6, 15, 6, tzinfo=UTC)
+    assert windows.train_start == datetime(2024, 3, 17, 6, tzinfo=UTC)
+    assert (windows.holdout_start, windows.holdout_end) == (holdout_start, datetime(2024, 6, 16, 6, tzinfo=UTC))
+
+
+def test_without_a_window_training_has_no_start_and_json_says_none() -> None:
+    windows = Windows.at(section(holdout=None, holdout_kind="hash", window=None), datetime(2024, 6, 30, tzinfo=UTC))
+    assert windows.train_start == windows.holdout_start == BEGINNING
+    assert windows.to_json().keys() == {"labelled_until", "train_end", "holdout_end"}
 
 
 def test_a_wake_in_another_zone_is_the_same_instant() -> None:
