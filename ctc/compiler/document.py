@@ -6,15 +6,18 @@ fractions. `ctc/policy` and `ctc/steps` read these sections; neither sees the sp
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from ctc.compiler.bundle import canonical
 from ctc.language.spec import (
     Gate,
     Label,
     ManualTrigger,
     NewDataTrigger,
     ScheduleTrigger,
+    Secret,
     Source,
     Spec,
     Trigger,
@@ -24,12 +27,12 @@ VERSION = 1
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "wake": ("data", "windows", "training", "triggers"),
-    "snapshot": ("data", "windows"),
+    "snapshot": ("data", "windows", "format"),
     "validate": ("data", "validation"),
     "evaluate": ("data", "windows", "evaluation", "promotion"),
     "decide": ("promotion",),
     "register": ("registry", "training"),
-    "record": (),
+    "record": ("steps",),
 }
 """The sections that each of our steps is given."""
 
@@ -45,6 +48,8 @@ def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str)
         "promotion": _promotion,
         "triggers": _triggers,
         "registry": _registry,
+        "format": _format,
+        "steps": _steps,
     }
     return {
         "version": VERSION,
@@ -98,6 +103,9 @@ def _windows(spec: Spec) -> dict[str, Any]:
         "gap": retraining.gap.total_seconds(),
         "window": None if retraining.window is None else retraining.window.total_seconds(),
         "since": retraining.since,
+        "strategy": retraining.strategy,
+        "replay": retraining.replay,
+        "full_every": None if retraining.full_every is None else retraining.full_every.total_seconds(),
         "validation_share": retraining.validation_share,
         "min_rows": retraining.min_rows,
         "holdout_min_rows": retraining.holdout.min_rows,
@@ -123,12 +131,48 @@ def _validation(spec: Spec) -> dict[str, Any]:
 def _training(spec: Spec) -> dict[str, Any]:
     return {
         "image": spec.training.image,
-        "predict": list(fill_hyperparameters(spec.training.predict, spec.training.hyperparameters)),
+        "predict": list(_filled(spec, spec.training.predict)),
         "hyperparameters": dict(spec.training.hyperparameters),
+        "inputs": {given.name: given.digest for given in spec.training.inputs},
+        "csv": _format(spec)["csv"],
+        "apply": None if spec.prepare is None else list(_filled(spec, spec.prepare.apply)),
+        "digest": _training_digest(spec),
         "seed": spec.training.seed,
         "timeout": spec.training.timeout.total_seconds(),
         "retries": spec.training.retries,
     }
+
+
+def _training_digest(spec: Spec) -> str:
+    """sha256 of what a model is made of beside rows and code: images, commands, parameters, files, variables."""
+    training, prepare = spec.training, spec.prepare
+    made = {
+        "image": training.image,
+        "argv": list(training.argv),
+        "predict": list(training.predict),
+        "hyperparameters": dict(training.hyperparameters),
+        "seed": training.seed,
+        "env": {name: plain(value) for name, value in training.env.items()},
+        "inputs": {given.name: given.digest for given in training.inputs},
+        "format": _format(spec),
+        "prepare": None if prepare is None else [prepare.image, list(prepare.fit), list(prepare.apply)],
+    }
+    return hashlib.sha256(canonical(made)).hexdigest()
+
+
+def _format(spec: Spec) -> dict[str, Any]:
+    """How the rows are written that the user's code reads; `csv` is None for Parquet."""
+    form = spec.training.format
+    return {"csv": None if form is None else {"delimiter": form.delimiter}}
+
+
+def _steps(spec: Spec) -> dict[str, Any]:
+    """Which of the steps there are that not every pipeline has."""
+    return {"prepare": spec.prepare is not None}
+
+
+def _filled(spec: Spec, argv: tuple[str, ...]) -> tuple[str, ...]:
+    return fill_hyperparameters(argv, spec.training.hyperparameters)
 
 
 def _evaluation(spec: Spec) -> dict[str, Any]:
@@ -202,15 +246,19 @@ def fill_hyperparameters(argv: tuple[str, ...], hyperparameters: Mapping[str, ob
     """Replaces each `{hp.NAME}`; the placeholders of paths stay for the step to fill."""
     words = list(argv)
     for name, value in hyperparameters.items():
-        words = [word.replace(f"{{hp.{name}}}", _word(value)) for word in words]
+        words = [word.replace(f"{{hp.{name}}}", plain(value)) for word in words]
     return tuple(words)
 
 
-def _word(value: object) -> str:
+def plain(value: object) -> str:
+    """A value as a word or a variable: `true` and `false` in small letters. A secret is only its name."""
+    if isinstance(value, Secret):
+        return f"secret {value.secret}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def lease_seconds(spec: Spec) -> float:
-    """How long an attempt may hold the lease: every try of training and predicting, and an hour for our own steps."""
+    """How long an attempt may hold the lease: every try of the user's commands, and an hour for our own steps."""
     tries = spec.training.retries + 1
-    return tries * spec.training.timeout.total_seconds() * 3 + 3600.0
+    preparing = 0.0 if spec.prepare is None else spec.prepare.timeout.total_seconds()
+    return tries * (spec.training.timeout.total_seconds() * 3 + preparing) + 3600.0

@@ -21,7 +21,14 @@ class BadState(CtcError):
 
 @dataclass(frozen=True)
 class Version:
-    """A model version: where it is and how to run it. `trained_until` is the end of its training window."""
+    """A model version: where it is and how to run it.
+
+    `trained_until` is the end of its training window, `full_at` the instant of the last attempt of its lineage that
+    trained in full. `prepare` is how its rows are prepared before it predicts. `inputs` maps the name of each file
+    that its commands are given to its digest, `csv` is how the rows that it reads are written (None: Parquet). `data`
+    and `training` say what it was made of: the fingerprint of its snapshot, and a digest of its code, image, commands
+    and parameters. A document of an earlier ctc has none of these.
+    """
 
     version: str
     attempt: str
@@ -30,6 +37,12 @@ class Version:
     predict: tuple[str, ...]
     code: str
     trained_until: datetime
+    full_at: datetime | None = None
+    prepare: Mapping[str, Any] | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    csv: Mapping[str, Any] | None = None
+    data: str = ""
+    training: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -40,6 +53,12 @@ class Version:
             "predict": list(self.predict),
             "code": self.code,
             "trained_until": format_instant(self.trained_until),
+            "full_at": _format(self.full_at),
+            "prepare": None if self.prepare is None else dict(self.prepare),
+            "inputs": dict(self.inputs),
+            "csv": None if self.csv is None else dict(self.csv),
+            "data": self.data,
+            "training": self.training,
         }
 
     @classmethod
@@ -53,6 +72,12 @@ class Version:
             predict=tuple(str(word) for word in document["predict"]),
             code=str(document["code"]),
             trained_until=parse_instant(document["trained_until"]),
+            full_at=_parse(document.get("full_at")),
+            prepare=_mapping(document.get("prepare")),
+            inputs={str(name): str(digest) for name, digest in (_mapping(document.get("inputs")) or {}).items()},
+            csv=_mapping(document.get("csv")),
+            data=str(document.get("data", "")),
+            training=str(document.get("training", "")),
         )
 
 
@@ -207,6 +232,10 @@ def applied(state: State) -> State:
 
 def _version(document: Mapping[str, Any] | None) -> Version | None:
     return None if document is None else Version.from_json(document)
+
+
+def _mapping(document: Any) -> Mapping[str, Any] | None:
+    return None if document is None else dict(document)
 
 
 def _format(instant: datetime | None) -> str | None:

@@ -17,8 +17,9 @@ from typing import Any
 
 import ibis
 
+from ctc.policy.strategy import Plan
 from ctc.policy.windows import Windows, format_instant
-from ctc.steps import engine
+from ctc.steps import engine, selection
 from ctc.steps.ports import Services
 from ctc.steps.task import Result, StepFailed, Task
 
@@ -41,14 +42,15 @@ class _Label:
 def run(task: Task, services: Services) -> Result:
     """Writes the outputs train, valid, rows and holdout; `go` is false where there is too little to learn from."""
     with engine.opened(task.outputs["holdout"]) as connection:
-        return _taken(connection, task)
+        return _taken(connection, task, selection.planned(task, services))
 
 
-def _taken(connection: Any, task: Task) -> Result:
+def _taken(connection: Any, task: Task, plan: Plan) -> Result:
     data, section = task.policy["data"], task.policy["windows"]
-    windows = Windows.at(section, task.instant)
+    windows = plan.windows
     label = _Label(data["label"]["column"], data["label"]["absent"])
-    joined = engine.hold(connection, "joined", _joined(connection, data, windows, task.instant))
+    rows = selection.kept(_joined(connection, data, plan.reach, task.instant), plan)
+    joined = engine.hold(connection, "joined", rows)
     absent = _require_rows(connection, joined, label, data)
     labelled = _with_labels(joined, label)
     parts = _split(connection, labelled, windows, float(section["validation_share"]))
@@ -59,8 +61,9 @@ def _taken(connection: Any, task: Task) -> Result:
         "absent_labels": absent,
         **_label_facts(connection, labelled, label, data["task"]),
         "fingerprint": _fingerprint(connection, labelled),
+        **selection.facts(connection, labelled, plan),
     }
-    reason = _too_little(counts, section)
+    reason = _too_little(counts, facts["new_rows"], section)
     numbers = {"windows": windows.to_json(), "data": facts}
     return Result("stop" if reason else "ok", {"go": not reason}, reason, numbers)
 
@@ -212,8 +215,12 @@ def _write(connection: Any, task: Task, parts: Mapping[str, Any], data: Mapping[
         "rows": parts["holdout"].select(*unlabelled),
         "holdout": parts["holdout"],
     }
+    csv = task.policy.get("format", {}).get("csv")
     for name, part in chosen.items():
-        engine.write(connection, part.order_by([EVENT_TIME, ROW_ID]), task.outputs[name])
+        ordered = part.order_by([EVENT_TIME, ROW_ID])
+        engine.write(connection, ordered, task.outputs[name])
+        if csv is not None and f"csv_{name}" in task.outputs:
+            engine.write_csv(connection, ordered, task.outputs[f"csv_{name}"], csv["delimiter"])
 
 
 def _label_facts(connection: Any, labelled: Any, label: _Label, kind: str) -> dict[str, Any]:
@@ -244,11 +251,13 @@ def _fingerprint(connection: Any, labelled: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _too_little(counts: Mapping[str, int], section: Mapping[str, Any]) -> str:
+def _too_little(counts: Mapping[str, int], new: int, section: Mapping[str, Any]) -> str:
     learnt = counts["train"] + counts["valid"]
     needed = max(int(section["min_rows"]), 1)
-    if learnt < needed:
-        return f"{learnt} labelled rows to learn from; at least {needed} are needed"
+    if new < needed:
+        # Rows that are replayed beside the new ones teach nothing new.
+        what = "labelled" if section.get("strategy", "full") == "full" else "new labelled"
+        return f"{new} {what} rows to learn from; at least {needed} are needed"
     if counts["train"] == 0:
         return f"all {learnt} labelled rows are in the validation share; none is left to learn from"
     if counts["holdout"] == 0:

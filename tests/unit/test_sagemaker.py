@@ -127,7 +127,8 @@ def test_spot_capacity_waits_beside_running_and_is_for_training_only(spec: Spec)
         "MaxWaitTimeInSeconds": runtime + 6 * 3600,
     }
     assert arguments["EnableManagedSpotTraining"] is True
-    assert arguments["Environment"]["CTC_CHECKPOINTS"] == arguments["CheckpointConfig"]["LocalPath"]
+    words = arguments["AlgorithmSpecification"]["ContainerArguments"]
+    assert words[words.index("--checkpoints") + 1] == arguments["CheckpointConfig"]["LocalPath"]
     assert "MaxWaitTimeInSeconds" not in job(definition, "predict-contender")["Arguments"]["StoppingCondition"]
 
 
