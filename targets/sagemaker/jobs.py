@@ -57,7 +57,12 @@ class Host:
     scratch: Path
 
     def path(self, uri: str) -> Path:
-        """The local path of a URI, by the longest prefix that fits; Refused below none of them."""
+        """The local path of a URI, by the longest prefix that fits; Refused below none of them.
+
+        A plain path, or a `file://` URI, is of this machine, from the working folder on.
+        """
+        if "://" not in uri or uri.startswith("file://"):
+            return self.working / uri.removeprefix("file://")
         for prefix in sorted(self.mounts, key=len, reverse=True):
             root = prefix.rstrip("/")
             if uri == root or uri.startswith(root + "/"):
