@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import project
 import pytest
 
@@ -128,6 +129,8 @@ def test_each_model_is_given_rows_prepared_by_its_own(target: str, tmp_path: Pat
 
     [second] = attempts(project.run(spec, "--at", SECOND, target=target))
     assert second["evaluation"]["champion"] == "evaluated"
+    schema = json.loads((project.ROOT / "schemas" / "record.v1.schema.json").read_text())
+    jsonschema.validate(first, schema)
     log = (project.state(spec, target) / "attempts" / second["id"] / "log.txt").read_text()
     middles = [line for line in log.splitlines() if line.startswith("PREPARED BY")]
     assert len(middles) == len(set(middles)) == 2, "contender and champion each prepare by their own"

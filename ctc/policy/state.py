@@ -25,9 +25,9 @@ class Version:
 
     `trained_until` is the end of its training window, `full_at` the instant of the last attempt of its lineage that
     trained in full. `prepare` is how its rows are prepared before it predicts. `inputs` maps the name of each file
-    that its commands are given to its digest, `csv` is how the rows that it reads are written (None: Parquet). `data`
-    and `training` say what it was made of: the fingerprint of its snapshot, and a digest of its code, image, commands
-    and parameters. A document of an earlier ctc has none of these.
+    that its commands are given to its digest, `csv` is how the rows that it reads are written (None: Parquet) and
+    `inputs_schema` their columns, with types. `data` and `training` say what it was made of: the fingerprint of its
+    snapshot, and a digest of its code, image, commands and parameters. An earlier ctc wrote none of these.
     """
 
     version: str
@@ -41,6 +41,7 @@ class Version:
     prepare: Mapping[str, Any] | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     csv: Mapping[str, Any] | None = None
+    inputs_schema: Mapping[str, str] | None = None
     data: str = ""
     training: str = ""
 
@@ -57,6 +58,7 @@ class Version:
             "prepare": None if self.prepare is None else dict(self.prepare),
             "inputs": dict(self.inputs),
             "csv": None if self.csv is None else dict(self.csv),
+            "inputs_schema": None if self.inputs_schema is None else dict(self.inputs_schema),
             "data": self.data,
             "training": self.training,
         }
@@ -76,6 +78,7 @@ class Version:
             prepare=_mapping(document.get("prepare")),
             inputs={str(name): str(digest) for name, digest in (_mapping(document.get("inputs")) or {}).items()},
             csv=_mapping(document.get("csv")),
+            inputs_schema=_mapping(document.get("inputs_schema")),
             data=str(document.get("data", "")),
             training=str(document.get("training", "")),
         )

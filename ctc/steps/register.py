@@ -55,6 +55,7 @@ def run(task: Task, services: Services) -> Result:
         "prepare": None if apply is None else {"apply": list(apply)},
         "inputs": dict(training.get("inputs", {})),
         "csv": training.get("csv"),
+        "inputs_schema": snapshot["data"].get("inputs_schema"),
         "data": str(snapshot["data"]["fingerprint"]),
         "training": hashlib.sha256(f"{code}\n{training.get('digest', '')}".encode()).hexdigest(),
     }

@@ -195,6 +195,21 @@ def verified(name: str, path: str, wanted: str) -> str:
     raise Failed("the input `%s` is not what the spec says: it is sha256:%s, not %s" % (name, found, wanted))
 
 
+def kept_folder(work: Work, scratch: str) -> str:
+    """The folder of the checkpoints. Only a command that asks for it fails where there can be none."""
+    try:
+        os.makedirs(work.checkpoints, exist_ok=True)
+        return os.path.abspath(work.checkpoints)
+    except OSError as error:
+        said = "checkpoints cannot be kept: %s: %s" % (work.checkpoints, error.strerror)
+        if any("{checkpoints}" in word for word in work.argv):
+            raise Failed(said + "; mount the object store there, writable", 1) from error
+        print("ctc: " + said, flush=True)
+    lost = os.path.join(scratch, "checkpoints")
+    os.makedirs(lost)
+    return lost
+
+
 def folders_of(work: Work, places: Places, scratch: str) -> dict[str, str]:
     """What stands for each placeholder of the step."""
     folders = {name: os.path.abspath(path) for side in places[:2] for name, path in side.items() if name != "request"}
@@ -206,8 +221,7 @@ def folders_of(work: Work, places: Places, scratch: str) -> dict[str, str]:
         folders["base_model"] = os.path.join(scratch, "nothing")
         os.makedirs(folders["base_model"])
     if work.checkpoints:
-        folders["checkpoints"] = os.path.abspath(work.checkpoints)
-        os.makedirs(folders["checkpoints"], exist_ok=True)
+        folders["checkpoints"] = kept_folder(work, scratch)
     return folders
 
 
@@ -216,16 +230,14 @@ def commands(work: Work, folders: dict[str, str], scratch: str) -> list[tuple[li
     if not work.apply:
         return [(work.argv, folders)]
     given = {name: path for name, path in folders.items() if name.startswith("inputs.")}
+    given["prepared"] = folders["prepared"] if "model" not in folders else os.path.join(folders["model"], PREPARED)
+    if "model" in folders:
+        out = os.path.join(scratch, ROWS)
+        predict = dict(folders, prepared=given["prepared"], rows=out)
+        return [(work.apply, dict(given, rows=folders["rows"], out=out)), (work.argv, predict)]
     parts = [name for name in ("train", "valid") if READY + name in folders]
-    if parts:
-        given["prepared"] = folders["prepared"]
-        ready = [dict(given, rows=folders[name], out=folders[READY + name]) for name in parts]
-        names = set(folders) - {READY + name for name in parts}
-        return [(work.argv, {name: folders[name] for name in names})] + [(work.apply, one) for one in ready]
-    given["prepared"] = os.path.join(folders["model"], PREPARED)
-    out = os.path.join(scratch, ROWS)
-    predict = dict(folders, prepared=given["prepared"], rows=out)
-    return [(work.apply, dict(given, rows=folders["rows"], out=out)), (work.argv, predict)]
+    ready = [dict(given, rows=folders[name], out=folders.pop(READY + name)) for name in parts]
+    return [(work.argv, folders)] + [(work.apply, one) for one in ready]
 
 
 def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
@@ -243,7 +255,12 @@ def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
             code, last, filled = run_all(planned, cwd, arguments.timeout)
             if code == 0:
                 check_written(step, places.outputs)
-                return keep_prepared(places)
+                if "model" in places.outputs and "prepared" in places.inputs:
+                    # It is no version without what `fit` learnt. A copy of the champion's is replaced.
+                    copy = os.path.join(places.outputs["model"], PREPARED)
+                    shutil.rmtree(copy, ignore_errors=True)
+                    shutil.copytree(places.inputs["prepared"], copy)
+                return
             if left == 0 or code == -signal.SIGTERM:
                 break
             print("ctc: %s: a try failed, %d left" % (step, left), flush=True)
@@ -262,24 +279,14 @@ def run_all(
     planned: list[tuple[list[str], dict[str, str]]], cwd: str | None, timeout: float
 ) -> tuple[int | None, str, list[str]]:
     """One try: the commands until one fails, all within `timeout`; the last one's exit code, last lines and words."""
-    code: int | None = None
-    last, argv, end = "", planned[0][0], time.monotonic() + timeout
+    end = time.monotonic() + timeout
     for argv, given in planned:
-        environment = dict(os.environ)
-        names = {re.sub("[^A-Z0-9_]", "_", name.upper()): path for name, path in given.items()}
-        environment.update({"CTC_" + name: path for name, path in names.items()})
-        code, last = run_once(argv, cwd, environment, max(end - time.monotonic(), 0.001) if timeout else 0.0)
+        names = {"CTC_" + re.sub("[^A-Z0-9_]", "_", name.upper()): path for name, path in given.items()}
+        left = max(end - time.monotonic(), 0.001) if timeout else 0.0
+        code, last = run_once(argv, cwd, dict(os.environ, **names), left)
         if code != 0:
             break
     return code, last, argv
-
-
-def keep_prepared(places: Places) -> None:
-    """What `fit` learnt goes with the model: it is no version without it. A copy of the champion's is replaced."""
-    if "model" in places.outputs and "prepared" in places.inputs:
-        copy = os.path.join(places.outputs["model"], PREPARED)
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(places.inputs["prepared"], copy)
 
 
 def check_written(step: str, outputs: dict[str, str]) -> None:

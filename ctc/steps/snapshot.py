@@ -54,7 +54,7 @@ def _taken(connection: Any, task: Task, plan: Plan) -> Result:
     absent = _require_rows(connection, joined, label, data)
     labelled = _with_labels(joined, label)
     parts = _split(connection, labelled, windows, float(section["validation_share"]))
-    _write(connection, task, parts, data)
+    schema = _write(connection, task, parts, data)
     counts = {name: int(engine.one(connection, part.aggregate(n=part.count()))["n"]) for name, part in parts.items()}
     facts = {
         "rows": counts,
@@ -62,6 +62,7 @@ def _taken(connection: Any, task: Task, plan: Plan) -> Result:
         **_label_facts(connection, labelled, label, data["task"]),
         "fingerprint": _fingerprint(connection, labelled),
         **selection.facts(connection, labelled, plan),
+        "inputs_schema": schema,
     }
     reason = _too_little(counts, facts["new_rows"], section)
     numbers = {"windows": windows.to_json(), "data": facts}
@@ -200,8 +201,10 @@ def _latest(connection: Any, rows: Any, share: float) -> Any:
     return (rows[EVENT_TIME] > instant) | ((rows[EVENT_TIME] == instant) & (rows[ROW_ID] >= first[ROW_ID]))
 
 
-def _write(connection: Any, task: Task, parts: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _write(connection: Any, task: Task, parts: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, str]:
     """The four folders, in the order of time. Audit columns reach evaluation only, the label never a prediction.
+
+    Returns the columns that a predict command is given, with their types.
 
     Nor does the model see when a row became known: where the label comes with the row, that tells of the label.
     """
@@ -221,6 +224,7 @@ def _write(connection: Any, task: Task, parts: Mapping[str, Any], data: Mapping[
         engine.write(connection, ordered, task.outputs[name])
         if csv is not None and f"csv_{name}" in task.outputs:
             engine.write_csv(connection, ordered, task.outputs[f"csv_{name}"], csv["delimiter"])
+    return {name: str(kind) for name, kind in chosen["rows"].schema().items()}
 
 
 def _label_facts(connection: Any, labelled: Any, label: _Label, kind: str) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from step_tables import HOUR, INSTANT, START, at, data, load, services, source, store, task, windows
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from step_tables import HOUR, INSTANT, START, at, columns, data, load, services, source, store, task, windows
 
-from ctc.policy.windows import format_instant
-from ctc.steps import snapshot
+from ctc.policy.strategy import Plan
+from ctc.policy.windows import Windows, format_instant
+from ctc.steps import engine, selection, snapshot
 from ctc.steps.task import Result
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
@@ -99,3 +102,32 @@ def test_csv_is_what_the_users_code_reads(tmp_path: Path) -> None:
     assert lines[1] == '486;2024-01-21T06:00:00.000000Z;"a,""486";486;2024-01-21T06:00:00.000000Z'
     assert (tmp_path / "out" / "csv_train" / "data.csv").read_text().splitlines()[0].split(";")[3] == "y"
     assert load(tmp_path / "out" / "rows")[0]["id"] == 486
+
+
+def test_the_record_says_which_columns_predict_is_given(tmp_path: Path) -> None:
+    schema = run(tmp_path, None, strategy="full").numbers["data"]["inputs_schema"]
+
+    assert list(schema) == columns(tmp_path / "out" / "rows") == ["id", "at", "x", "row_id", "event_time"]
+    assert (schema["id"], schema["x"]) == ("int64", "string")
+
+
+@settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(share=st.floats(0.01, 1), more=st.floats(0, 1), start=st.integers(1, 999))
+def test_a_larger_share_replays_the_same_rows_and_more(share: float, more: float, start: int) -> None:
+    """And every new row is learnt whatever the share; about as many are replayed as it says."""
+    with engine.opened() as connection:
+        connection.raw_sql(
+            "CREATE TEMP TABLE hours AS SELECT i::VARCHAR AS row_id, "
+            "TIMESTAMPTZ '2024-01-01 00:00:00+00' + INTERVAL (i) HOUR AS event_time FROM range(1000) t(i)"
+        )
+        small, large = (drawn(connection, part, start) for part in (share, share + more * (1 - share)))
+    new = set(range(start, 1000))
+    assert new <= small <= large <= set(range(1000))
+    spread = 6 * (share * (1 - share) * start) ** 0.5 + 1
+    assert abs(len(small - new) - share * start) <= spread
+
+
+def drawn(connection: Any, share: float, start: int) -> set[int]:
+    windows = Windows(at(1000), at(start), at(1000), at(1000), at(1000))
+    rows = selection.kept(connection.table("hours"), Plan("fine_tune", windows, "", at(0), share))
+    return {int(row[0]) for row in connection.con.sql(connection.compile(rows)).fetchall()}

@@ -398,3 +398,15 @@ def test_a_champion_that_was_made_for_other_rows_is_not_comparable(
     assert done.returncode == 0, done.stderr
     file = tmp_path / "predictions" / "not_comparable.json"
     assert (reason in json.loads(file.read_text())["reason"]) if reason else not file.exists()
+
+
+def test_only_who_asks_for_checkpoints_fails_where_there_can_be_none(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    options = ("--checkpoints", f"{tmp_path}/taken/kept")
+    done, status = train(tmp_path, sys.executable, "-c", WRITE, options=options)
+    assert done.returncode == 0, status["error"]
+    assert "checkpoints cannot be kept" in done.stdout
+
+    done, status = train(tmp_path, sys.executable, "-c", WRITE, "{checkpoints}", options=options)
+    assert done.returncode == 1
+    assert status["error"].startswith("checkpoints cannot be kept")

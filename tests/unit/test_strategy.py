@@ -95,7 +95,7 @@ def test_a_full_training_is_due_after_full_every(last: dt.datetime | None, strat
 
 def test_an_old_version_can_be_read() -> None:
     document = champion(NOW)
-    for name in ("full_at", "prepare", "inputs", "csv", "data", "training"):
+    for name in ("full_at", "prepare", "inputs", "csv", "inputs_schema", "data", "training"):
         del document[name]
     version = Version.from_json(document)
 
