@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step
-from ctc.targets.shim import shim
+from ctc.targets.shim import shim, step_options
 
 SCHEMA_VERSION = "2.1.0"
 SDK_VERSION = "kfp-2.17.0"
@@ -29,7 +29,7 @@ EXECUTOR_INPUT = ("--executor_input", "{{$}}", "--executor-main", "kfp.dsl.execu
 
 def pipeline_spec(pipeline: Pipeline, root: str) -> dict[str, Any]:
     """The PipelineSpec of `pipeline`, whose artifacts live below the URI `root`."""
-    parts = _Parts()
+    parts = _Parts(root)
     parameters = [parameter.name for parameter in pipeline.parameters]
     if pipeline.on_exit is None:
         tasks = parts.dag(pipeline.body, _Scope(parameters)).tasks
@@ -114,7 +114,8 @@ class _Scope:
 class _Parts:
     """The components and executors that all DAGs share."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: str) -> None:
+        self.root = root
         self.components: dict[str, Any] = {}
         self.executors: dict[str, Any] = {}
 
@@ -154,7 +155,7 @@ class _Parts:
         """Adds one step's task, after the importers that it reads from. Returns the task."""
         artifacts = {name: scope.artifact(ref) for name, ref in step.inputs}
         for name, parameter in step.imports:
-            importer = self.importer(f"import-{step.name}-{name}", parameter, scope)
+            importer = self.importer(f"import-{step.name}-{name}".replace("_", "-"), parameter, scope)
             artifacts[name] = {"taskOutputArtifact": {"producerTask": importer, "outputArtifactKey": "artifact"}}
         parameters = {name: scope.parameter(name) for name in step.parameters}
         definitions: dict[str, Any] = {name: {"parameterType": "STRING"} for name in parameters}
@@ -171,7 +172,7 @@ class _Parts:
                 artifacts={name: {"artifactType": ARTIFACT_TYPE} for name in step.outputs},
             ),
         )
-        self.executors[executor_name(step.name)] = {"container": _container(step)}
+        self.executors[executor_name(step.name)] = {"container": _container(step, self.root)}
         inputs = _without_empty(parameters=parameters, artifacts=artifacts)
         task = _without_empty(componentRef={"name": f"comp-{step.name}"}, inputs=inputs)
         scope.add(step.name, task)
@@ -208,11 +209,11 @@ def _guarded(parts: _Parts, body: tuple[Node, ...], on_exit: Step, parameters: l
     return scope.tasks
 
 
-def _container(step: Step) -> dict[str, Any]:
+def _container(step: Step, root: str) -> dict[str, Any]:
     if step.runs is Runs.RUNTIME:
         command, args = ["python3", "-m", "ctc.step", step.name], [*EXECUTOR_INPUT]
     else:
-        command, args = ["python3", "-u", "-c", shim()], [*_shim_arguments(step)]
+        command, args = ["python3", "-u", "-c", shim()], [*_shim_arguments(step, root)]
     container: dict[str, Any] = {
         "image": step.image,
         "command": command,
@@ -224,13 +225,17 @@ def _container(step: Step) -> dict[str, Any]:
     return container
 
 
-def _shim_arguments(step: Step) -> Iterator[str]:
+def _shim_arguments(step: Step, root: str) -> Iterator[str]:
     """The shim's words. It alone retries, in its container: a retry by the service on top would multiply the tries, and
     they would no longer be the same number on every target."""
     yield from ("--step", step.name, *EXECUTOR_INPUT)
     yield from ("--retries", str(step.retries), "--timeout", f"{step.timeout.total_seconds():.0f}")
+    if step.checkpoints:
+        # No artifact: those are empty at each launch. The store must be mounted where Kubeflow mounts its artifacts.
+        yield from ("--checkpoints", f"{root}/attempts/{{attempt}}/checkpoints")
+    yield from step_options(step)
     if step.argv:
-        yield from ("--", *step.argv)
+        yield from ("--", *step.apply, *step.argv)
 
 
 def _resources(step: Step) -> dict[str, Any]:

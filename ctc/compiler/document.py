@@ -8,43 +8,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ctc.compiler import triggers
 from ctc.compiler.bundle import canonical
 from ctc.language.spec import (
     NO_TIME,
-    Approval,
     Csv,
-    EventTrigger,
     Forecast,
     Gate,
     Holdout,
     Label,
-    ManualTrigger,
-    NewDataTrigger,
     PredictionColumns,
-    ScheduleTrigger,
+    Secret,
     Source,
     Spec,
-    Trigger,
 )
-
-if TYPE_CHECKING:
-    from ctc.language.spec.serving import Cost, LiveLimit, Rollout, RolloutStep
-    from ctc.language.units import Money
 
 VERSION = 1
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "wake": ("data", "windows", "training", "triggers"),
-    "snapshot": ("data", "windows"),
+    "snapshot": ("data", "windows", "format"),
     "validate": ("data", "validation"),
     "evaluate": ("data", "windows", "evaluation", "promotion"),
     "decide": ("promotion",),
     "register": ("registry", "training"),
-    "record": (),
+    "record": ("steps",),
 }
 """The sections that each of our steps is given."""
 
@@ -58,8 +48,10 @@ def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str)
         "training": _training,
         "evaluation": _evaluation,
         "promotion": _promotion,
-        "triggers": _triggers,
+        "triggers": triggers.section,
         "registry": _registry,
+        "format": _format,
+        "steps": _steps,
     }
     return {
         "version": VERSION,
@@ -143,6 +135,9 @@ def _windows(spec: Spec) -> dict[str, Any]:
         "gap": retraining.gap.total_seconds(),
         "window": None if retraining.window is None else retraining.window.total_seconds(),
         "since": retraining.since,
+        "strategy": retraining.strategy,
+        "replay": retraining.replay,
+        "full_every": None if retraining.full_every is None else retraining.full_every.total_seconds(),
         "validation_share": retraining.validation_share,
         "min_rows": retraining.min_rows,
         "holdout_min_rows": retraining.holdout.min_rows,
@@ -181,12 +176,48 @@ def _validation(spec: Spec) -> dict[str, Any]:
 def _training(spec: Spec) -> dict[str, Any]:
     return {
         "image": spec.training.image,
-        "predict": list(fill_hyperparameters(spec.training.predict, spec.training.hyperparameters)),
+        "predict": list(_filled(spec, spec.training.predict)),
         "hyperparameters": dict(spec.training.hyperparameters),
+        "inputs": {given.name: given.digest for given in spec.training.inputs},
+        "csv": _format(spec)["csv"],
+        "apply": None if spec.prepare is None else list(_filled(spec, spec.prepare.apply)),
+        "digest": _training_digest(spec),
         "seed": spec.training.seed,
         "timeout": spec.training.timeout.total_seconds(),
         "retries": spec.training.retries,
     }
+
+
+def _training_digest(spec: Spec) -> str:
+    """sha256 of what a model is made of beside rows and code: images, commands, parameters, files, variables."""
+    training, prepare = spec.training, spec.prepare
+    made = {
+        "image": training.image,
+        "argv": list(training.argv),
+        "predict": list(training.predict),
+        "hyperparameters": dict(training.hyperparameters),
+        "seed": training.seed,
+        "env": {name: plain(value) for name, value in training.env.items()},
+        "inputs": {given.name: given.digest for given in training.inputs},
+        "format": _format(spec),
+        "prepare": None if prepare is None else [prepare.image, list(prepare.fit), list(prepare.apply)],
+    }
+    return hashlib.sha256(canonical(made)).hexdigest()
+
+
+def _format(spec: Spec) -> dict[str, Any]:
+    """How the rows are written that the user's code reads; `csv` is None for Parquet."""
+    form = spec.training.format
+    return {"csv": None if form is None else {"delimiter": form.delimiter}}
+
+
+def _steps(spec: Spec) -> dict[str, Any]:
+    """Which of the steps there are that not every pipeline has."""
+    return {"prepare": spec.prepare is not None}
+
+
+def _filled(spec: Spec, argv: tuple[str, ...]) -> tuple[str, ...]:
+    return fill_hyperparameters(argv, spec.training.hyperparameters)
 
 
 def _evaluation(spec: Spec) -> dict[str, Any]:
@@ -224,107 +255,6 @@ def _gate(gate: Gate, better: str | None) -> dict[str, Any]:
     }
 
 
-def _triggers(spec: Spec) -> dict[str, Any]:
-    policy, promotion, cost = spec.trigger_policy, spec.promotion, spec.cost
-    return {
-        "mode": spec.mode,
-        "model": spec.deployed_name,
-        "keep": promotion.keep,
-        "triggers": [made for trigger in spec.triggers if (made := _trigger(trigger)) is not None],
-        "cooldown": policy.cooldown.total_seconds(),
-        "max_runs": None
-        if policy.max_runs is None
-        else {"count": policy.max_runs.count, "per": policy.max_runs.per.total_seconds()},
-        "rearm": {"new_rows": policy.rearm.new_rows, "backoff": policy.rearm.backoff.total_seconds()},
-        "lease": lease_seconds(spec),
-        "resume_rows": policy.resume,
-        "staleness": None if policy.staleness is None else policy.staleness.total_seconds(),
-        "on_deploy": spec.retraining.on_deploy,
-        "training": training_digest(spec),
-        "approval": None if promotion.approval is None else _approval(promotion.approval),
-        "first": None if promotion.first is None else _approval(promotion.first),
-        "rollout": None if spec.rollout is None else _rollout(spec, spec.rollout),
-        "budget": None
-        if cost is None
-        else {
-            "per_run": _amount(cost.max_per_run),
-            "per_month": _amount(cost.max_per_month),
-            "currency": cost.currency,
-        },
-        "remember": 0.0 if promotion.false_promotions is None else promotion.false_promotions.per.total_seconds(),
-    }
-
-
-def training_digest(spec: Spec) -> str:
-    """sha256 of the training section, code left out: that is the image's, or lies beside the spec."""
-    return hashlib.sha256(canonical(spec.training, plain)).hexdigest()
-
-
-def _approval(approval: Approval) -> dict[str, Any]:
-    return {
-        "any_of": list(approval.any_of),
-        "all_of": list(approval.all_of),
-        "expires": approval.expires.total_seconds(),
-    }
-
-
-def _rollout(spec: Spec, rollout: Rollout) -> dict[str, Any]:
-    online = [serving.name for serving in spec.serving if serving.online is not None]
-    return {
-        "serving": rollout.serving or (online[0] if online else ""),
-        "steps": [_rollout_step(step) for step in rollout.steps],
-        "limits": [_limit(limit) for limit in rollout.limits],
-        "keep_previous": rollout.keep_previous.total_seconds(),
-    }
-
-
-def _rollout_step(step: RolloutStep) -> dict[str, Any]:
-    if step.smoke is not None:
-        return {"kind": "smoke", "request": step.smoke.request, "status": step.smoke.status}
-    if step.approval is not None:
-        return {"kind": "approval", "rule": _approval(step.approval)}
-    return {
-        "kind": "mirror" if step.traffic is None else "traffic",
-        "share": step.mirror if step.traffic is None else step.traffic,
-        "for": step.duration.total_seconds(),
-        "by": step.by,
-        "gates": [_limit(gate) for gate in step.gates],
-    }
-
-
-def _limit(limit: LiveLimit) -> dict[str, Any]:
-    return {"name": limit.name, "kind": limit.kind, "arguments": dict(limit.arguments)}
-
-
-def _budget(cost: Cost) -> dict[str, Any]:
-    return {
-        "per_run": _amount(cost.max_per_run),
-        "per_month": _amount(cost.max_per_month),
-        "currency": cost.currency,
-    }
-
-
-def _amount(money: Money | None) -> float | None:
-    return None if money is None else float(money.amount)
-
-
-def _trigger(trigger: Trigger) -> dict[str, Any] | None:
-    """None for a kind that this version does not run: it is among the document's `gaps`, and the steps refuse it."""
-    common = {"name": trigger.name, "enabled": trigger.enabled, "exempt": trigger.exempt, "then": trigger.then}
-    match trigger.spec:
-        case ScheduleTrigger(cron, timezone):
-            return {**common, "kind": "schedule", "cron": cron, "timezone": timezone}
-        case NewDataTrigger(min_rows, settle):
-            return {**common, "kind": "new_data", "min_rows": min_rows, "settle": settle.total_seconds()}
-        case ManualTrigger():
-            return {**common, "kind": "manual"}
-        case EventTrigger(name, dedupe_by, max_age):
-            age = max_age.total_seconds()
-            return {**common, "kind": "event", "event": name, "dedupe_by": dedupe_by, "max_age": age}
-        case _:
-            return None
-
-
 def _registry(spec: Spec) -> dict[str, Any]:
     return {"model": spec.deployed_name}
 
@@ -333,26 +263,12 @@ def fill_hyperparameters(argv: tuple[str, ...], hyperparameters: Mapping[str, ob
     """Replaces each `{hp.NAME}`; the placeholders of paths stay for the step to fill."""
     words = list(argv)
     for name, value in hyperparameters.items():
-        words = [word.replace(f"{{hp.{name}}}", _word(value)) for word in words]
+        words = [word.replace(f"{{hp.{name}}}", plain(value)) for word in words]
     return tuple(words)
 
 
-def _word(value: object) -> str:
+def plain(value: object) -> str:
+    """A value as a word or a variable: `true` and `false` in small letters. A secret is only its name."""
+    if isinstance(value, Secret):
+        return f"secret {value.secret}"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def lease_seconds(spec: Spec) -> float:
-    """How long an attempt may hold the lease: every try of training and predicting, and an hour for our own steps."""
-    tries = spec.training.retries + 1
-    return tries * spec.training.timeout.total_seconds() * 3 + 3600.0
-
-
-def plain(value: Any) -> Any:
-    """One level of a frozen type as JSON: a dataclass as the map of its fields, a duration as seconds."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    raise TypeError(f"a spec holds no {type(value).__name__}")

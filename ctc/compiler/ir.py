@@ -65,6 +65,10 @@ class Step(Value):
     URI of the folder it reads (a thing of an earlier attempt, such as the champion's model). `outputs` are artifact
     folders, `flags` the booleans of its result, `parameters` the pipeline parameters it is given. `document` is the
     static step document of our own steps (None for the user's).
+
+    Of the user's steps: `apply` is the command that prepares rows by what `prepare` learnt, `digests` what the files
+    of an input must be (`sha256:...`), `csv` the delimiter of the rows that it reads, empty for Parquet. A step with
+    `checkpoints` is given a folder that every try and every launch of its attempt finds again.
     """
 
     name: str
@@ -83,6 +87,10 @@ class Step(Value):
     timeout: timedelta = timedelta(hours=1)
     retries: int = 0
     spot: Spot | None = None
+    apply: tuple[str, ...] = ()
+    digests: tuple[tuple[str, str], ...] = ()
+    checkpoints: bool = False
+    csv: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from ctc.compiler.bundle import canonical
 from ctc.compiler.document import document, fill_hyperparameters, plain
 from ctc.compiler.ir import (
     Branch,
+    Node,
     Parameter,
     Pipeline,
     Ref,
@@ -19,7 +21,14 @@ from ctc.compiler.ir import (
     System,
     Wakes,
 )
-from ctc.language.spec import EventTrigger, NewDataTrigger, ScheduleTrigger, Spec
+from ctc.compiler.triggers import meaning
+from ctc.language.spec import EventTrigger, NewDataTrigger, ScheduleTrigger, Secret, Spec
+
+CSV, READY, INPUT = "csv_", "ready_", "input_"
+"""How the names start of rows written as CSV, of rows that `prepare` made ready, and of the files in `inputs`."""
+
+SEEN = ("train", "valid", "rows")
+"""The outputs of the snapshot that the user's code reads."""
 
 ABSENT = "absent"
 """Key, below the root, of the folder that stands for a champion's model where there is none."""
@@ -27,9 +36,9 @@ ABSENT = "absent"
 
 def digest(spec: Spec) -> str:
     """sha256 of what the spec means in its environment, addresses left out: the same on every target."""
-    meaning = plain(spec)
-    del meaning["targets"]
-    return hashlib.sha256(canonical(meaning, plain)).hexdigest()
+    whole = meaning(spec)
+    del whole["targets"]
+    return hashlib.sha256(canonical(whole, meaning)).hexdigest()
 
 
 def lower(spec: Spec, target: str) -> System:
@@ -63,6 +72,8 @@ class _Builder:
         self.target = target
         self.root = root
         self.spec_digest = spec_digest
+        self.csv = "" if spec.training.format is None else spec.training.format.delimiter
+        self.continues = spec.retraining.strategy != "full"
 
     def wake(self) -> Pipeline:
         step = self.ours("wake", origin="triggers", parameters=("instant", "manual", "event"))
@@ -80,7 +91,11 @@ class _Builder:
         snapshot = self.ours(
             "snapshot",
             origin="sources",
-            outputs=("train", "valid", "rows", "holdout", *(("history",) if self.spec.forecast else ())),
+            outputs=(
+                *("train", "valid", "rows", "holdout"),
+                *(("history",) if self.spec.forecast else ()),
+                *(f"{CSV}{name}" for name in SEEN if self.csv),
+            ),
             flags=("go",),
             parameters=attempt,
         )
@@ -115,7 +130,8 @@ class _Builder:
             ),
             parameters=attempt,
         )
-        judged = (
+        judged: tuple[Node, ...] = (
+            *self._prepare_step(),
             self._train_step(),
             self._predict_contender(),
             self._predict_champion(),
@@ -132,6 +148,8 @@ class _Builder:
                 Parameter("request"),
                 Parameter("champion_model", f"{self.root}/{ABSENT}"),
                 Parameter("champion_image", self.spec.training.image),
+                *((Parameter("base_model", f"{self.root}/{ABSENT}"),) if self.continues else ()),
+                *(Parameter(f"{INPUT}{given.name}", given.uri) for given in self.spec.training.inputs),
             ),
             body=(snapshot, validate, Branch(Ref("validate", "go"), judged, origin="validation")),
             on_exit=self.ours("record", origin="", parameters=attempt),
@@ -153,24 +171,57 @@ class _Builder:
         """A forecast is given the history before its origin."""
         return () if self.spec.forecast is None else (("history", Ref("snapshot", "history")),)
 
+    def _rows(self, name: str) -> Ref:
+        """Rows of the snapshot as the user's code reads them."""
+        return Ref("snapshot", f"{CSV}{name}" if self.csv else name)
+
+    def _prepare_step(self) -> tuple[Step, ...]:
+        prepare, training = self.spec.prepare, self.spec.training
+        if prepare is None:
+            return ()
+        step = self._users(
+            "prepare",
+            origin="prepare.fit",
+            argv=prepare.fit,
+            inputs=(("train", self._rows("train")), ("valid", self._rows("valid"))),
+            outputs=("prepared", *(f"{READY}{name}" for name in self._prepared_parts())),
+            apply=fill_hyperparameters(prepare.apply, training.hyperparameters),
+        )
+        machine = prepare.resources
+        resources = Resources(machine.cpu, machine.memory, machine.disk)
+        return (replace(step, image=prepare.image or training.image, resources=resources, timeout=prepare.timeout),)
+
+    def _prepared_parts(self) -> tuple[str, ...]:
+        """Nothing is prepared where there are never any rows."""
+        return ("train", "valid") if self.spec.retraining.validation_share > 0 else ("train",)
+
     def _train_step(self) -> Step:
-        training = self.spec.training
+        training, prepared = self.spec.training, self.spec.prepare is not None
+        ready = self._prepared_parts() if prepared else ()
+        inputs = {
+            name: Ref("prepare", f"{READY}{name}") if name in ready else self._rows(name) for name in ("train", "valid")
+        }
         return self._users(
             "train",
             origin="training.argv",
             argv=training.argv,
-            inputs=(("train", Ref("snapshot", "train")), ("valid", Ref("snapshot", "valid"))),
+            inputs=(*inputs.items(), *((("prepared", Ref("prepare", "prepared")),) if prepared else ())),
+            imports=(("base_model", "base_model"),) if self.continues else (),
             outputs=("model",),
+            parameters=("attempt",),
+            checkpoints=True,
             spot=None if training.spot is None else Spot(training.spot.checkpoint, training.spot.max_wait),
         )
 
     def _predict_contender(self) -> Step:
+        prepare = self.spec.prepare
         return self._users(
             "predict-contender",
             origin="training.predict",
             argv=self.spec.training.predict,
-            inputs=(("model", Ref("train", "model")), ("rows", Ref("snapshot", "rows")), *self._history()),
+            inputs=(("model", Ref("train", "model")), ("rows", self._rows("rows")), *self._history()),
             outputs=("predictions",),
+            apply=() if prepare is None else fill_hyperparameters(prepare.apply, self.spec.training.hyperparameters),
         )
 
     def _predict_champion(self) -> Step:
@@ -178,16 +229,24 @@ class _Builder:
             "predict-champion",
             origin="training.predict",
             runs=Runs.CHAMPION,
-            inputs=(("rows", Ref("snapshot", "rows")), *self._history()),
+            inputs=(("rows", self._rows("rows")), *self._history()),
             imports=(("model", "champion_model"), ("request", "request")),
             outputs=("predictions",),
             parameters=("champion_image",),
         )
 
     def _users(
-        self, name: str, *, origin: str, runs: Runs = Runs.USER, argv: tuple[str, ...] = (), **fields: Any
+        self,
+        name: str,
+        *,
+        origin: str,
+        runs: Runs = Runs.USER,
+        argv: tuple[str, ...] = (),
+        imports: tuple[tuple[str, str], ...] = (),
+        **fields: Any,
     ) -> Step:
         training = self.spec.training
+        given = tuple((f"{INPUT}{item.name}", item.digest) for item in training.inputs)
         return Step(
             name=name,
             runs=runs,
@@ -197,7 +256,11 @@ class _Builder:
             environment=(
                 ("CTC_HYPERPARAMETERS", canonical(dict(training.hyperparameters)).decode()),
                 ("CTC_SEED", str(training.seed)),
+                *((name, plain(value)) for name, value in training.env.items() if not isinstance(value, Secret)),
             ),
+            imports=(*imports, *((name, name) for name, _ in given)),
+            digests=given,
+            csv=self.csv,
             resources=Resources(training.resources.cpu, training.resources.memory, training.resources.disk),
             timeout=training.timeout,
             retries=training.retries,

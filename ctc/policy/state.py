@@ -29,9 +29,13 @@ class BadState(CtcError):
 
 @dataclass(frozen=True)
 class Version:
-    """A model version: where it is and how to run it. `trained_until` is the end of its training window.
+    """A model version: where it is and how to run it.
 
-    `data` is the fingerprint of what it learnt from, `training` a digest of how; empty where nobody knows.
+    `trained_until` is the end of its training window, `full_at` the instant of the last attempt of its lineage that
+    trained in full. `prepare` is how its rows are prepared before it predicts. `inputs` maps the name of each file
+    that its commands are given to its digest, `csv` is how the rows that it reads are written (None: Parquet) and
+    `inputs_schema` their columns, with types. `data` and `training` say what it was made of: the fingerprint of its
+    snapshot, and a digest of its code, image, commands and parameters. An earlier ctc wrote none of these.
     """
 
     version: str
@@ -41,6 +45,11 @@ class Version:
     predict: tuple[str, ...]
     code: str
     trained_until: datetime
+    full_at: datetime | None = None
+    prepare: Mapping[str, Any] | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    csv: Mapping[str, Any] | None = None
+    inputs_schema: Mapping[str, str] | None = None
     data: str = ""
     training: str = ""
 
@@ -53,6 +62,11 @@ class Version:
             "predict": list(self.predict),
             "code": self.code,
             "trained_until": format_instant(self.trained_until),
+            "full_at": _format(self.full_at),
+            "prepare": None if self.prepare is None else dict(self.prepare),
+            "inputs": dict(self.inputs),
+            "csv": None if self.csv is None else dict(self.csv),
+            "inputs_schema": None if self.inputs_schema is None else dict(self.inputs_schema),
             "data": self.data,
             "training": self.training,
         }
@@ -68,6 +82,11 @@ class Version:
             predict=tuple(str(word) for word in document["predict"]),
             code=str(document["code"]),
             trained_until=parse_instant(document["trained_until"]),
+            full_at=_parse(document.get("full_at")),
+            prepare=_mapping(document.get("prepare")),
+            inputs={str(name): str(digest) for name, digest in (_mapping(document.get("inputs")) or {}).items()},
+            csv=_mapping(document.get("csv")),
+            inputs_schema=_mapping(document.get("inputs_schema")),
             data=str(document.get("data", "")),
             training=str(document.get("training", "")),
         )
@@ -239,6 +258,10 @@ class State:
 def applied(state: State) -> State:
     """The state to write (compare-and-set) once every pending action has been applied."""
     return replace(state, pending=(), revision=state.revision + 1)
+
+
+def _mapping(document: Any) -> Mapping[str, Any] | None:
+    return None if document is None else dict(document)
 
 
 def _format(instant: datetime | None) -> str | None:

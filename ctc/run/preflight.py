@@ -53,7 +53,7 @@ def ready(spec: Spec, folder: Path, target: str, python: str | None, where: Wher
         interpreter = user_python(python, folder)
     except CtcError as error:
         problems.append(Problem(f"{error.message}; {error.help}"))
-    problems += _code(spec, folder, interpreter)
+    problems += [*_inputs(spec, folder), *_code(spec, folder, interpreter)]
     if problems:
         told = "\n".join(f"  {_told(problem, where)}" for problem in problems)
         raise CtcError(
@@ -138,16 +138,29 @@ def _is_parquet(file: Path) -> bool:
         return True
 
 
+def _inputs(spec: Spec, folder: Path) -> Iterator[Problem]:
+    for given in spec.training.inputs:
+        place, path = folder / given.uri.removeprefix("file://"), f"training.inputs.{given.name}.uri"
+        if "://" in given.uri and not given.uri.startswith("file://"):
+            away = f"{given.uri} is not of this machine, and a run here reads nothing else"
+            yield Problem(f"{away}; override it in an environment", path)
+        elif not place.exists():
+            yield Problem(f"{place} does not exist; bring the files there, or name where they are", path)
+
+
 def _code(spec: Spec, folder: Path, interpreter: str) -> Iterator[Problem]:
     code = folder / spec.training.code
     if not code.is_dir():
         yield Problem(f"{code} is no folder; name the one that holds the training code", "training.code")
         return
     path = os.pathsep.join(filter(None, (str(Path(interpreter).parent), os.environ.get("PATH", os.defpath))))
-    for name, argv in (("argv", spec.training.argv), ("predict", spec.training.predict)):
+    commands = [("training.argv", spec.training.argv), ("training.predict", spec.training.predict)]
+    if spec.prepare is not None:
+        commands += [("prepare.fit", spec.prepare.fit), ("prepare.apply", spec.prepare.apply)]
+    for name, argv in commands:
         wrong = _wrong_with_command(argv, code, path)
         if wrong:
-            yield Problem(wrong, f"training.{name}")
+            yield Problem(wrong, name)
 
 
 def _wrong_with_command(argv: Sequence[str], code: Path, path: str) -> str:

@@ -139,6 +139,15 @@ def write(connection: Any, expression: Any, folder: Path) -> None:
         connection.raw_sql(f"COPY ({connection.compile(expression)}) TO '{path}' (FORMAT parquet)")
 
 
+def write_csv(connection: Any, expression: Any, folder: Path, delimiter: str) -> None:
+    """Writes `data.csv` into an output folder: a header line, then rows; instants as ISO 8601 in UTC, nulls empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, between = (text.replace("'", "''") for text in (str(folder / "data.csv"), delimiter))
+    options = f"FORMAT csv, HEADER, DELIMITER '{between}', TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%fZ'"
+    with _told():
+        connection.raw_sql(f"COPY ({connection.compile(expression)}) TO '{path}' ({options})")
+
+
 def one(connection: Any, expression: Any) -> dict[str, Any]:
     """The only row of an aggregation, as plain values."""
     with _told():

@@ -153,6 +153,9 @@ def _champion(folder: Path, holdout: Holdout, kind: str, probabilities: bool) ->
     """What its own command answered on today's rows; it may no longer be able to read them."""
     if predictions.absent(folder):
         return Champion("absent")
+    unlike = predictions.not_comparable(folder)
+    if unlike:
+        return Champion("not_comparable", reason=unlike)
     try:
         return Champion("evaluated", predictions.read(folder, holdout.ids, kind, probabilities=probabilities))
     except Malformed as malformed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ class Malformed(StepFailed):
 def absent(folder: Path) -> bool:
     """True where the step had no champion to run."""
     return (folder / "absent.json").is_file()
+
+
+def not_comparable(folder: Path) -> str:
+    """Why the step could not give the champion's command what it was made for; empty if it could."""
+    file = folder / "not_comparable.json"
+    return str(json.loads(file.read_text(encoding="utf-8"))["reason"]) if file.is_file() else ""
 
 
 def read(folder: Path, row_ids: pa.Array, task: str, *, probabilities: bool = False) -> Floats:

@@ -18,7 +18,7 @@ from ctc.steps.task import Result, Task
 
 VERSION = 1
 
-_USERS = ("train", "predict-contender", "predict-champion")
+_USERS = ("prepare", "train", "predict-contender", "predict-champion")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def run(task: Task, services: Services) -> Result:
     """Writes the attempt's record, unless one is there: a wake that gave the attempt up has the last word."""
     found = results.load(services.objects, task.attempt)
     statuses = _statuses(os.environ.get("CTC_STATUS_DIR", ""))
-    end = _end(found, statuses)
+    end = _end(_steps(task), found, statuses)
     request = results.request(services.objects, task.attempt)
     document = _record(task, request, found, statuses, end)
     written = services.objects.put_once(record_key(task.attempt), document)
@@ -48,8 +48,10 @@ def _statuses(folder: str) -> dict[str, Mapping[str, Any]]:
     return {step: json.loads(path.read_text(encoding="utf-8")) for step, path in paths.items() if path.is_file()}
 
 
-def _end(found: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, Mapping[str, Any]]) -> _End:
-    for step in results.STEPS:
+def _end(
+    steps: tuple[str, ...], found: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, Mapping[str, Any]]
+) -> _End:
+    for step in steps:
         said = found.get(step) or statuses.get(step)
         if said is not None and said["status"] == "failed":
             error = said["reason"] if step in found else said["error"]
@@ -62,7 +64,7 @@ def _end(found: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, Mapping[
         return _End("held", decided["reason"])
     if decided is not None and "register" in found:
         return _End("candidate", decided["reason"])
-    silent = _silent(found, statuses)
+    silent = _silent(steps, found, statuses)
     return _End(
         "failed",
         f"no result of {silent[0]}",
@@ -71,10 +73,10 @@ def _end(found: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, Mapping[
     )
 
 
-def _silent(found: Mapping[str, Any], statuses: Mapping[str, Any]) -> list[str]:
+def _silent(steps: tuple[str, ...], found: Mapping[str, Any], statuses: Mapping[str, Any]) -> list[str]:
     """The steps of which one died in silence: those after the last one heard, up to the next that would speak."""
-    heard = [index for index, step in enumerate(results.STEPS) if step in found or step in statuses]
-    rest = results.STEPS[max(heard, default=-1) + 1 :] or results.STEPS[-1:]
+    heard = [index for index, step in enumerate(steps) if step in found or step in statuses]
+    rest = steps[max(heard, default=-1) + 1 :] or steps[-1:]
     speaking = next((index for index, step in enumerate(rest) if statuses or step not in _USERS), len(rest) - 1)
     return list(rest[: speaking + 1])
 
@@ -108,18 +110,26 @@ def _record(
         "decision": numbers["decide"],
         "candidate": numbers["register"] if end.outcome == "candidate" else None,
         "champion": None if champion is None else champion["version"],
-        "steps": {step: {"status": status} for step, status in _step_statuses(found, statuses).items()},
+        "steps": {step: {"status": status} for step, status in _step_statuses(_steps(task), found, statuses).items()},
         "error": end.error,
         "versions": {"ctc": __version__},
     }
 
 
-def _step_statuses(found: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _steps(task: Task) -> tuple[str, ...]:
+    """The steps that this pipeline has."""
+    there: Mapping[str, bool] = task.policy["steps"]
+    return tuple(step for step in results.STEPS if there.get(step, True))
+
+
+def _step_statuses(
+    steps: tuple[str, ...], found: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
     """Every step's status. One that left no trace went well if a later one has a result, else it did not end."""
     answers: dict[str, str] = {}
     later = False
-    for step in reversed(results.STEPS):
+    for step in reversed(steps):
         said = found.get(step) or statuses.get(step)
         answers[step] = said["status"] if said is not None else ("ok" if later else "not_run")
         later = later or step in found
-    return {step: answers[step] for step in results.STEPS}
+    return {step: answers[step] for step in steps}

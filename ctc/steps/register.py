@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ctc import __version__
+from ctc.policy.strategy import FULL, full_at
+from ctc.policy.windows import format_instant
 from ctc.steps import results
 from ctc.steps.ports import Services
 from ctc.steps.storage import to_uri
@@ -37,6 +40,9 @@ def run(task: Task, services: Services) -> Result:
         },
         metrics=_metrics(results.read_evaluation(task)),
     )
+    champion = results.request(services.objects, task.attempt).get("champion")
+    strategy = str(snapshot["data"].get("strategy", FULL))
+    apply = training.get("apply")
     candidate = {
         "version": version,
         "attempt": task.attempt,
@@ -45,6 +51,13 @@ def run(task: Task, services: Services) -> Result:
         "predict": list(training["predict"]),
         "code": code,
         "trained_until": trained_until,
+        "full_at": full_at(strategy, champion, format_instant(task.instant)),
+        "prepare": None if apply is None else {"apply": list(apply)},
+        "inputs": dict(training.get("inputs", {})),
+        "csv": training.get("csv"),
+        "inputs_schema": snapshot["data"].get("inputs_schema"),
+        "data": str(snapshot["data"]["fingerprint"]),
+        "training": hashlib.sha256(f"{code}\n{training.get('digest', '')}".encode()).hexdigest(),
     }
     return Result("ok", reason=f"version {version}", numbers=candidate)
 

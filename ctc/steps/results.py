@@ -14,7 +14,17 @@ VERSION = 1
 OURS = ("snapshot", "validate", "evaluate", "decide", "register")
 """Our steps of the train pipeline that leave a result for its record, in order."""
 
-STEPS = ("snapshot", "validate", "train", "predict-contender", "predict-champion", "evaluate", "decide", "register")
+STEPS = (
+    "snapshot",
+    "validate",
+    "prepare",
+    "train",
+    "predict-contender",
+    "predict-champion",
+    "evaluate",
+    "decide",
+    "register",
+)
 """Every step that a record tells of, in order; the user's leave no result."""
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import ibis
 
+from ctc.policy.strategy import Plan
 from ctc.policy.windows import Windows
-from ctc.steps import engine, forecasts, holdouts, joins, tasks
+from ctc.steps import engine, forecasts, holdouts, joins, selection, tasks
 from ctc.steps.holdouts import HELD
 from ctc.steps.joins import DEADLINE, EVENT_TIME, ORIGIN
 from ctc.steps.ports import Services
@@ -32,26 +33,30 @@ HISTORY = "history"
 def run(task: Task, services: Services) -> Result:
     """Writes train, valid, rows, holdout, of a forecast history; `go` is false if there is too little to learn from."""
     with engine.opened(task.outputs["holdout"]) as connection:
-        return _taken(connection, task)
+        return _taken(connection, task, selection.planned(task, services))
 
 
-def _taken(connection: Any, task: Task) -> Result:
+def _taken(connection: Any, task: Task, plan: Plan) -> Result:
     data, section = task.policy["data"], task.policy["windows"]
-    windows, timed = Windows.at(section, task.instant), _timed(data)
-    joined = engine.hold(connection, "joined", _joined(connection, data, section, windows, task.instant))
+    windows, timed = plan.windows, _timed(data)
+    rows = selection.kept(_joined(connection, data, section, plan.reach, task.instant), plan)
+    joined = engine.hold(connection, "joined", rows)
     absent, met = tasks.required(connection, joined, data)
     joins.require_met(connection, joined, data, met)
     labelled = tasks.labelled(joined, data)
     parts = _split(connection, labelled, windows, float(section["validation_share"]), timed)
-    _write(connection, task, parts, labelled, windows)
+    schema = _write(connection, task, parts, labelled, windows)
     counts = {name: int(engine.one(connection, part.aggregate(n=part.count()))["n"]) for name, part in parts.items()}
     facts = {
         "rows": counts,
         "absent_labels": absent,
         **tasks.facts(connection, labelled, data, timed=timed),
         "fingerprint": _fingerprint(connection, labelled.select(*_visible(labelled, timed))),
+        **selection.facts(connection, [parts["train"], parts["valid"]], plan),
+        "inputs_schema": schema,
     }
-    reason = _too_little(counts, section, "row" if data["label"] is None else "labelled row")
+    row = "row" if data["label"] is None else "labelled row"
+    reason = _too_little(counts, facts["new_rows"], section, row)
     numbers = {"windows": windows.to_json(), "data": facts}
     return Result("stop" if reason else "ok", {"go": not reason}, reason, numbers)
 
@@ -163,11 +168,12 @@ def _latest(connection: Any, rows: Any, share: float) -> Any:
     return (rows[EVENT_TIME] > instant) | ((rows[EVENT_TIME] == instant) & (rows[ROW_ID] >= first[ROW_ID]))
 
 
-def _write(connection: Any, task: Task, parts: Mapping[str, Any], labelled: Any, windows: Windows) -> None:
+def _write(connection: Any, task: Task, parts: Mapping[str, Any], labelled: Any, windows: Windows) -> dict[str, str]:
     """The folders, in the order of time. Audit columns reach evaluation only, the label never a prediction.
 
     Nor does the model see when a row became known: where the label comes with the row, that tells of the label. A
-    forecast's rows hold what is known at their origin: of the main source only what names them.
+    forecast's rows hold what is known at their origin: of the main source only what names them. Returns the columns
+    that a predict command is given, with their types.
     """
     data = task.policy["data"]
     source, forecast, timed = data["sources"][data["rows"]], data.get("forecast"), _timed(data)
@@ -187,8 +193,13 @@ def _write(connection: Any, task: Task, parts: Mapping[str, Any], labelled: Any,
         chosen["rows"] = parts["holdout"].select(*(name for name in unlabelled if name in names or name not in own))
         past = [column for column in seen if column not in (ORIGIN, forecasts.STEP)]
         chosen[HISTORY] = forecasts.history(labelled, forecast, windows, past)
+    csv = task.policy.get("format", {}).get("csv")
     for name, part in chosen.items():
-        engine.write(connection, part.order_by([EVENT_TIME, ROW_ID] if timed else [ROW_ID]), task.outputs[name])
+        ordered = part.order_by([EVENT_TIME, ROW_ID] if timed else [ROW_ID])
+        engine.write(connection, ordered, task.outputs[name])
+        if csv is not None and f"csv_{name}" in task.outputs:
+            engine.write_csv(connection, ordered, task.outputs[f"csv_{name}"], csv["delimiter"])
+    return {name: str(kind) for name, kind in chosen["rows"].schema().items()}
 
 
 def _fingerprint(connection: Any, labelled: Any) -> str:
@@ -202,11 +213,13 @@ def _fingerprint(connection: Any, labelled: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _too_little(counts: Mapping[str, int], section: Mapping[str, Any], row: str) -> str:
+def _too_little(counts: Mapping[str, int], new: int, section: Mapping[str, Any], row: str) -> str:
     learnt = counts["train"] + counts["valid"]
     needed = max(int(section["min_rows"]), 1)
-    if learnt < needed:
-        return f"{learnt} {row}s to learn from; at least {needed} are needed"
+    if new < needed:
+        # Rows that are replayed beside the new ones teach nothing new.
+        what = row if section.get("strategy", "full") == "full" else f"new {row}"
+        return f"{new} {what}s to learn from; at least {needed} are needed"
     if counts["train"] == 0:
         return f"all {learnt} {row}s are in the validation share; none is left to learn from"
     if counts["holdout"] == 0:

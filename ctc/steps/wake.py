@@ -26,6 +26,8 @@ from ctc.policy.controller import (
 )
 from ctc.policy.records import record_key
 from ctc.policy.state import State
+from ctc.policy.strategy import FULL, plan
+from ctc.policy.windows import parse_instant
 from ctc.steps import asked, results
 from ctc.steps.ports import Conflict, Services
 from ctc.steps.task import Result, StepFailed, Task
@@ -155,9 +157,20 @@ class _Waking:
                 "request": objects.uri(results.request_folder(action.attempt)),
                 "champion_model": objects.uri(ABSENT) if champion is None else champion["uri"],
                 "champion_image": self._task.policy["training"]["image"] if champion is None else champion["image"],
+                **self._base_model(action, champion),
             },
         )
         self.done.launched.append(action.key)
+
+    def _base_model(self, action: StartTraining, champion: Mapping[str, Any] | None) -> dict[str, str]:
+        """The model that training goes on from. The pipeline of a strategy without one has no such parameter."""
+        section, objects = self._task.policy["windows"], self._services.objects
+        if section.get("strategy", FULL) == FULL:
+            return {}
+        if champion is not None and plan(section, champion, parse_instant(action.request["instant"])).continues:
+            return {"base_model": str(champion["uri"])}
+        objects.put_once(f"{ABSENT}/{ABSENT}.json", {"version": 1, "reason": "there is no champion yet"})
+        return {"base_model": objects.uri(ABSENT)}
 
     def _promote(self, action: Promote, state: State) -> None:
         section, registry = self._task.policy["triggers"], self._services.registry

@@ -104,11 +104,11 @@ def _sizes(pipeline: Pipeline, documents: Mapping[str, str], target: str) -> Ite
 
 def _words_weight(step: Step) -> int:
     """With its document, the bytes that a step's own texts take in the file; the rest is small beside the limit."""
-    return sum(len(word.encode()) for word in (*step.argv, *(value for _, value in step.environment)))
+    return sum(len(word.encode()) for word in (*step.apply, *step.argv, *(value for _, value in step.environment)))
 
 
 def _words(step: Step) -> Iterator[Diagnostic]:
-    for word in step.argv:
+    for word in (*step.apply, *step.argv):
         reason = _misread(word)
         if reason:
             message = f"Kubeflow would not pass on the word {_shown(word)}: {reason}"

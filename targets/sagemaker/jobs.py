@@ -57,7 +57,12 @@ class Host:
     scratch: Path
 
     def path(self, uri: str) -> Path:
-        """The local path of a URI, by the longest prefix that fits; Refused below none of them."""
+        """The local path of a URI, by the longest prefix that fits; Refused below none of them.
+
+        A plain path, or a `file://` URI, is of this machine, from the working folder on.
+        """
+        if "://" not in uri or uri.startswith("file://"):
+            return self.working / uri.removeprefix("file://")
         for prefix in sorted(self.mounts, key=len, reverse=True):
             root = prefix.rstrip("/")
             if uri == root or uri.startswith(root + "/"):
@@ -123,10 +128,11 @@ def _training(name: str, arguments: Mapping[str, Any], host: Host, sandbox: Path
         (sandbox / "opt/ml" / folder).mkdir(parents=True)
     checkpoints = arguments.get("CheckpointConfig")
     if checkpoints is not None:
-        kept = _inside(sandbox, checkpoints.get("LocalPath", f"{OPT_ML}/checkpoints"))
+        # What the service copies to and fro while the job runs is one folder here: it outlives a killed run.
+        kept, place = host.path(checkpoints["S3Uri"]), checkpoints.get("LocalPath", f"{OPT_ML}/checkpoints")
         kept.mkdir(parents=True, exist_ok=True)
-        if host.path(checkpoints["S3Uri"]).exists():
-            _download(checkpoints["S3Uri"], kept, host)
+        _inside(sandbox, place).parent.mkdir(parents=True, exist_ok=True)
+        _inside(sandbox, place).symlink_to(kept.absolute(), target_is_directory=True)
     arn = f"arn:aws:sagemaker:local:000000000000:training-job/{name}"
     failure = _contain(
         arguments["AlgorithmSpecification"],
@@ -135,9 +141,6 @@ def _training(name: str, arguments: Mapping[str, Any], host: Host, sandbox: Path
         host,
         sandbox,
     )
-    if checkpoints is not None:
-        # Checkpoints are what a job that did not end well leaves for the next.
-        _upload(kept, checkpoints["S3Uri"], host)
     if failure:
         file = sandbox / "opt/ml/output/failure"
         raise JobFailed(file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else failure)

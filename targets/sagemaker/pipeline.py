@@ -16,12 +16,13 @@ from typing import Any
 from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
 from ctc.targets.sagemaker.machines import smallest, volume_gib
-from ctc.targets.shim import shim
+from ctc.targets.shim import shim, step_options
 
 Definition = dict[str, Any]
 
 PROCESSING = "/opt/ml/processing"
 CHANNELS = "/opt/ml/input/data"
+CHECKPOINTS = "/opt/ml/checkpoints"
 RESULT = "result"
 SHIM = "ctc"
 """The input or channel that carries the shim."""
@@ -246,11 +247,10 @@ class _Definitions:
             waiting = math.ceil(step.spot.max_wait.total_seconds())
             stopping["MaxWaitTimeInSeconds"] = stopping["MaxRuntimeInSeconds"] + waiting
             arguments["EnableManagedSpotTraining"] = True
-            arguments["CheckpointConfig"] = {
-                "S3Uri": join(f"{self.system.root}/attempts/", get("Parameters.Attempt"), f"/checkpoints/{step.name}"),
-                "LocalPath": "/opt/ml/checkpoints",
-            }
-            environment["CTC_CHECKPOINTS"] = "/opt/ml/checkpoints"
+        if step.checkpoints:
+            # The service copies to S3 while the job runs, and back before the next job of the attempt starts.
+            place = join(f"{self.system.root}/attempts/", get("Parameters.Attempt"), "/checkpoints")
+            arguments["CheckpointConfig"] = {"S3Uri": place, "LocalPath": CHECKPOINTS}
         if environment:
             arguments["Environment"] = environment
         hyperparameters = _hyperparameters(step)
@@ -285,7 +285,10 @@ class _Definitions:
             words += ["--output", f"{name}={'/opt/ml' if training else f'{PROCESSING}/output'}/{name}"]
         words += ["--failure", "/opt/ml/output/failure" if training else "/opt/ml/output/message"]
         words += ["--retries", str(step.retries), "--timeout", str(math.ceil(step.timeout.total_seconds()))]
-        return [*words, "--", *step.argv] if step.runs is Runs.USER else words
+        if step.checkpoints:
+            words += ["--checkpoints", CHECKPOINTS]
+        words += step_options(step)
+        return [*words, "--", *step.apply, *step.argv] if step.runs is Runs.USER else words
 
     def _sources(self, step: Step) -> dict[str, Any]:
         """Every input with the URI that it is read from."""

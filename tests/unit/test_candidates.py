@@ -49,7 +49,7 @@ def rollout(*steps: dict[str, Any]) -> dict[str, Any]:
 
 def version(number: str, data: str = "", training: str = "") -> Version:
     attempt, uri = f"a{number}", f"s3://b/{number}"
-    return Version(number, attempt, uri, "image", ("python",), "c0de", NOW - DAY, data, training)
+    return Version(number, attempt, uri, "image", ("python",), "c0de", NOW - DAY, data=data, training=training)
 
 
 OLD, NEW = version("3"), version("4")

@@ -158,7 +158,8 @@ def test_our_steps_and_the_users(train: dict[str, Any]) -> None:
     assert (ours["command"], ours["args"]) == (["python3", "-m", "ctc.step", "validate"], handed)
     assert users["command"] == ["python3", "-u", "-c", shim()]
     assert users["args"] == [
-        *("--step", "train", *handed, "--retries", "2", "--timeout", "3600", "--"),
+        *("--step", "train", *handed, "--retries", "2", "--timeout", "3600"),
+        *("--checkpoints", "s3://acme-ct/flights/default/kubeflow/attempts/{attempt}/checkpoints", "--"),
         *("python", "train.py", "--data", "{train}", "--depth", "8", 'it\'s "quoted"'),
     ]
     assert "--" not in champion["args"]

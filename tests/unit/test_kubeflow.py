@@ -23,6 +23,7 @@ from ctc.diagnostics import CtcError, Severity
 from ctc.language.spec import (
     Columns,
     Evaluation,
+    EventTrigger,
     Gate,
     Holdout,
     Label,
@@ -128,13 +129,18 @@ def test_the_recurring_run_is_a_body_that_the_server_knows(spec: Spec) -> None:
     assert body["trigger"]["periodic_schedule"] == {"interval_second": "21600"}
     assert body["max_concurrency"] == "1"
     assert body["no_catchup"] is True
-    assert body["runtime_config"]["parameters"] == {"instant": "", "manual": ""}
+    assert body["runtime_config"]["parameters"] == {"instant": "", "manual": "", "event": ""}
 
 
 def test_every_feature_has_a_capability(spec: Spec) -> None:
-    spot = replace(spec, training=replace(spec.training, spot=Spot(HOUR, HOUR)))
+    asking = replace(
+        spec,
+        training=replace(spec.training, spot=Spot(HOUR, HOUR)),
+        triggers=(*spec.triggers, Trigger("ops", EventTrigger("ops-alert"))),
+        trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
+    )
 
-    assert {feature for feature, _ in lower(spot, "kubeflow").features} == set(kubeflow.CAPABILITIES)
+    assert {feature for feature, _ in lower(asking, "kubeflow").features} == set(kubeflow.CAPABILITIES)
 
 
 def test_the_fidelity_report_names_the_places_that_ask(spec: Spec) -> None:

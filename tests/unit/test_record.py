@@ -16,7 +16,13 @@ from ctc.steps.ports import Services
 from ctc.steps.task import Result, Task
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "schemas" / "record.v1.schema.json").read_text())
-DOCUMENT = {"name": "toy", "environment": "default", "target": "kubeflow", "spec_digest": "ab" * 32}
+DOCUMENT = {
+    "name": "toy",
+    "environment": "default",
+    "target": "kubeflow",
+    "spec_digest": "ab" * 32,
+    "policy": {"steps": {"prepare": False}},
+}
 VERDICT = {"version": 1, "promote": True, "decision": "promote", "reason": "all 2 gates pass", "gates": []}
 CANDIDATE = {
     "version": "4",

@@ -127,7 +127,8 @@ def test_spot_capacity_waits_beside_running_and_is_for_training_only(spec: Spec)
         "MaxWaitTimeInSeconds": runtime + 6 * 3600,
     }
     assert arguments["EnableManagedSpotTraining"] is True
-    assert arguments["Environment"]["CTC_CHECKPOINTS"] == arguments["CheckpointConfig"]["LocalPath"]
+    words = arguments["AlgorithmSpecification"]["ContainerArguments"]
+    assert words[words.index("--checkpoints") + 1] == arguments["CheckpointConfig"]["LocalPath"]
     assert "MaxWaitTimeInSeconds" not in job(definition, "predict-contender")["Arguments"]["StoppingCondition"]
 
 
@@ -445,7 +446,7 @@ def test_a_whole_cycle(stage: Stage) -> None:
 
 def test_a_wake(stage: Stage) -> None:
     assert stage.execute("wake") == Execution(True, ("wake",))
-    assert stage.log() == [{"step": "wake", "uris": [], "instant": "", "manual": ""}]
+    assert stage.log() == [{"step": "wake", "uris": [], "instant": "", "manual": "", "event": ""}]
 
 
 def test_a_champion_predicts_with_its_own_command_and_model(stage: Stage) -> None:

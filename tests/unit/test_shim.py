@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import signal
@@ -277,3 +278,135 @@ def test_a_platform_that_ends_the_job_is_obeyed_at_once(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGTERM
     assert (tmp_path / "told").read_text() == "x"
     assert "was ended by signal 15; it printed nothing" in said
+
+
+def tree(folder: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+def given(folder: Path, uri: Path, digest: str) -> subprocess.CompletedProcess[str]:
+    words = ["--step", "train", "--input", f"input_base-weights={uri}", "--output", f"model={folder / 'model'}"]
+    code = f"import sys, os; print('AT', sys.argv[1], os.environ['CTC_INPUTS_BASE_WEIGHTS'] == sys.argv[1]); {WRITE}"
+    words += ["--digest", f"input_base-weights=sha256:{digest}", "--", sys.executable, "-c", code]
+    return run(*words, "{inputs.base-weights}", cwd=folder)
+
+
+def test_a_file_is_what_its_digest_says_also_in_the_folder_around_it(tmp_path: Path) -> None:
+    """Kubeflow hands over the file, SageMaker a folder that holds it."""
+    file = tree(tmp_path / "w", {"m.bin": "weights"}) / "m.bin"
+    digest = hashlib.sha256(b"weights").hexdigest()
+
+    for place in (file, file.parent):
+        done = given(tmp_path, place, digest)
+        assert done.returncode == 0, done.stderr
+        assert f"AT {file} True" in done.stdout
+
+
+def test_the_digest_of_a_folder_is_that_of_what_sha256sum_prints(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "w", {"b.bin": "2", "a/z é": "1", "a.txt": "3", "A": "4"})
+    names = "find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum"
+    digest = subprocess.run(names, shell=True, cwd=folder, capture_output=True, text=True, check=True).stdout.split()[0]
+
+    done = given(tmp_path, folder, digest)
+    assert done.returncode == 0, done.stderr
+    assert f"AT {folder} True" in done.stdout
+    (folder / "b.bin").write_text("changed")
+    done = given(tmp_path, folder, digest)
+    assert done.returncode == 1
+    assert "the input `base-weights` is not what the spec says: it is sha256:" in done.stderr
+    assert "is not there" in given(tmp_path, tmp_path / "gone", digest).stderr
+
+
+def test_checkpoints_outlive_a_try_and_the_base_model_may_be_nothing(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "absent.json").write_text("{}")
+    code = """
+import os, sys
+state, base = sys.argv[1:]
+assert os.environ["CTC_CHECKPOINTS"] == state and os.environ["CTC_BASE_MODEL"] == base and not os.listdir(base)
+tries = len(os.listdir(state))
+open(os.path.join(state, str(tries)), "w").close()
+open(os.path.join(os.environ["CTC_MODEL"], "m"), "w").close()
+sys.exit(0 if tries == 1 else 9)
+"""
+    options = ("--input", f"base_model={tmp_path / 'base'}", "--checkpoints", f"{tmp_path}/kept", "--retries", "1")
+    done, status = train(tmp_path, sys.executable, "-c", code, "{checkpoints}", "{base_model}", options=options)
+
+    assert done.returncode == 0, status["error"]
+    assert sorted(os.listdir(tmp_path / "kept")) == ["0", "1"]
+
+
+COPY = "import os, shutil, sys; shutil.copy(sys.argv[1] + '/n', sys.argv[2]); print('WITH', os.listdir(sys.argv[3]))"
+
+
+def test_prepare_fits_then_applies_to_each_part(tmp_path: Path) -> None:
+    words = ["--step", "prepare"]
+    for name in ("train", "valid"):
+        tree(tmp_path / name, {"n": name})
+        words += ["--input", f"{name}={tmp_path / name}", "--output", f"ready_{name}={tmp_path / 'ready' / name}"]
+    words += ["--output", f"prepared={tmp_path / 'prepared'}", "--apply", "6", "--"]
+    words += [sys.executable, "-c", COPY, "{rows}", "{out}", "{prepared}"]
+    fit = "import sys; open(sys.argv[2] + '/learnt', 'w').write(sys.argv[1])"
+    done = run(*words, sys.executable, "-c", fit, "{train}", "{prepared}", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("WITH ['learnt']") == 2
+    assert (tmp_path / "ready" / "train" / "n").read_text() == "train"
+    assert (tmp_path / "ready" / "valid" / "n").read_text() == "valid"
+    assert (tmp_path / "prepared" / "learnt").read_text() == str(tmp_path / "train")
+
+
+def test_what_was_learnt_goes_with_the_model_and_meets_its_rows(tmp_path: Path) -> None:
+    tree(tmp_path / "prepared", {"learnt": "mine"})
+    done, _ = train(tmp_path, sys.executable, "-c", WRITE, options=("--input", f"prepared={tmp_path / 'prepared'}"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model" / "ctc-prepared" / "learnt").read_text() == "mine"
+
+    tree(tmp_path / "rows", {"n": "rows"})
+    predict = "import sys; open(sys.argv[2], 'w').write(open(sys.argv[1] + '/n').read())"
+    document = {
+        "predict": [sys.executable, "-c", predict, "{rows}", "{predictions}"],
+        "prepare": {"apply": [sys.executable, "-c", COPY + "; open(sys.argv[2] + '/n', 'a').write('!')"]},
+        "code": "",
+    }
+    document["prepare"]["apply"] += ["{rows}", "{out}", "{prepared}"]  # type: ignore[index,operator]
+    done = champion(tmp_path, document)
+    assert done.returncode == 0, done.stderr
+    assert "WITH ['learnt']" in done.stdout
+    assert (tmp_path / "predictions" / "predictions.parquet").read_text() == "rows!"
+    assert (tmp_path / "rows" / "n").read_text() == "rows"
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"csv": {"delimiter": ","}}, "another format"),
+        ({"inputs": {"w": "sha256:0"}}, "another `w`"),
+        ({"csv": None, "inputs": {}}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_champion_that_was_made_for_other_rows_is_not_comparable(
+    more: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    code = "import sys; open(sys.argv[1], 'w').close()"
+    done = champion(tmp_path, {"predict": [sys.executable, "-c", code, "{predictions}"], "code": "", **more})
+
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "predictions" / "not_comparable.json"
+    assert (reason in json.loads(file.read_text())["reason"]) if reason else not file.exists()
+
+
+def test_only_who_asks_for_checkpoints_fails_where_there_can_be_none(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    options = ("--checkpoints", f"{tmp_path}/taken/kept")
+    done, status = train(tmp_path, sys.executable, "-c", WRITE, options=options)
+    assert done.returncode == 0, status["error"]
+    assert "checkpoints cannot be kept" in done.stdout
+
+    done, status = train(tmp_path, sys.executable, "-c", WRITE, "{checkpoints}", options=options)
+    assert done.returncode == 1
+    assert status["error"].startswith("checkpoints cannot be kept")

@@ -17,6 +17,7 @@ import pytest
 
 from ctc import steps
 from ctc.policy.controller import NewRows, NotEvaluable, PastInstant
+from ctc.policy.state import State
 from ctc.steps import wake
 from ctc.steps.local import FileObjectStore, FileStateStore, LocalLauncher
 from ctc.steps.ports import Conflict, Services, Versioned
@@ -302,6 +303,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 sys.path[:0] = [{str(ROOT)!r}]
+from ctc.policy.state import State
 from ctc.steps import wake
 from ctc.steps.local import FileObjectStore, FileStateStore, LocalLauncher, MlflowRegistry
 from ctc.steps.ports import Services
@@ -314,3 +316,37 @@ print(sorted(set(sys.modules) & {{"ibis", "duckdb", "numpy", "mlflow", "pyarrow"
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("strategy", "full_at", "base"),
+    [
+        ("incremental", "2024-03-01T00:00:00Z", "s3://bucket/toy/prod/model"),
+        ("incremental", "2024-02-01T00:00:00Z", "s3://bucket/toy/prod/absent"),
+        ("fine_tune", None, "s3://bucket/toy/prod/model"),
+        ("full", None, None),
+    ],
+)
+def test_a_training_is_told_which_model_it_goes_on_from(
+    strategy: str, full_at: str | None, base: str | None, services: Services
+) -> None:
+    champion = {
+        "version": "3",
+        "attempt": "a0",
+        "uri": "s3://bucket/toy/prod/model",
+        "image": "i",
+        "predict": [],
+        "code": "",
+        "trained_until": "2024-02-10T00:00:00Z",
+        "full_at": full_at,
+    }
+    told = document(ASKED)
+    told["policy"]["windows"] |= {"strategy": strategy, "replay": 0.0, "full_every": 20 * DAY}
+    services.state.compare_and_set(services.state.read().token, {**State().to_json(), "champion": champion})
+    result = wake.run(Task("wake", told, MONDAY, "", {"manual": '{"who": "me", "why": "x"}'}), services)
+
+    launch = services.objects.get(f"launches/{result.numbers['launched'][0]}.json")
+    assert launch is not None
+    assert launch["parameters"].get("base_model") == base
+    if base is not None and base.endswith("absent"):
+        assert services.objects.get("absent/absent.json") is not None
