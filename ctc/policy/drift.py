@@ -91,7 +91,7 @@ def decile_edges(baseline: Numeric) -> Floats:
 
 
 def numeric_counts(column: Numeric, edges: Floats) -> Counts:
-    """Rows of each bin, one more than edges. A bin ends before its edge; one between equal edges has that value only."""
+    """Rows of each bin, one more than edges. A bin ends before its edge; between equal edges is that value alone."""
     second = np.append(False, edges[1:] == edges[:-1])
     below = _rows_below(column, edges, inclusive=second)
     return np.diff(np.concatenate([[0], below, [column.present]])).astype(np.int64)

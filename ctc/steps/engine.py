@@ -165,6 +165,13 @@ def one(connection: Any, expression: Any) -> dict[str, Any]:
     return row
 
 
+def fetched(connection: Any, expression: Any) -> dict[str, list[Any]]:
+    """A small table, as lists of plain values by column."""
+    with _told():
+        columns: dict[str, list[Any]] = connection.con.sql(connection.compile(expression)).to_arrow_table().to_pydict()
+    return columns
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """What the engine could not do (a damaged page, a full disk) as a failure of the step."""
