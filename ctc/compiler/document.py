@@ -10,15 +10,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctc.language.spec import (
+    DriftTrigger,
     Gate,
     Label,
     ManualTrigger,
     NewDataTrigger,
+    PerformanceTrigger,
+    PredictionColumns,
     ScheduleTrigger,
     Source,
     Spec,
     Trigger,
 )
+from ctc.language.units import share
 
 VERSION = 1
 
@@ -79,14 +83,27 @@ def _label(label: Label) -> dict[str, Any]:
 
 
 def _source(source: Source) -> dict[str, Any]:
+    """Served rows happen when they were answered, and are known by the key that they name."""
+    columns = source.columns
     return {
         "role": source.role,
         "parquet": source.path,
-        "event_time": source.event_time,
+        "event_time": source.event_time if columns is None else columns.event_time,
         "known_at": source.known_at,
         "timezone": source.timezone,
-        "key": list(source.key),
+        "key": list(source.key) if columns is None else [columns.key],
         "join": None if source.join is None else {"to": source.join.to, "key": list(source.join.key)},
+        "columns": None if columns is None else _served_columns(columns),
+    }
+
+
+def _served_columns(columns: PredictionColumns) -> dict[str, str]:
+    """What the columns of served rows are called."""
+    return {
+        "key": columns.key,
+        "score": columns.score,
+        "model_version": columns.model_version,
+        "event_time": columns.event_time,
     }
 
 
@@ -170,7 +187,7 @@ def _triggers(spec: Spec) -> dict[str, Any]:
     policy = spec.trigger_policy
     return {
         "mode": spec.mode,
-        "triggers": [made for trigger in spec.triggers if (made := _trigger(trigger)) is not None],
+        "triggers": [made for trigger in spec.triggers if (made := _trigger(trigger, spec)) is not None],
         "cooldown": policy.cooldown.total_seconds(),
         "max_runs": None
         if policy.max_runs is None
@@ -180,7 +197,7 @@ def _triggers(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _trigger(trigger: Trigger) -> dict[str, Any] | None:
+def _trigger(trigger: Trigger, spec: Spec) -> dict[str, Any] | None:
     """None for a kind that this version does not run: it is among the document's `gaps`, and the steps refuse it."""
     common = {"name": trigger.name, "enabled": trigger.enabled, "exempt": trigger.exempt}
     match trigger.spec:
@@ -190,8 +207,54 @@ def _trigger(trigger: Trigger) -> dict[str, Any] | None:
             return {**common, "kind": "new_data", "min_rows": min_rows, "settle": settle.total_seconds()}
         case ManualTrigger():
             return {**common, "kind": "manual"}
+        case DriftTrigger() as drift:
+            return {**common, "kind": "drift", **_live(trigger, spec), **_drift(drift, spec)}
+        case PerformanceTrigger() as performance:
+            return {**common, "kind": "performance", **_live(trigger, spec), **_performance(performance, spec)}
         case _:
             return None
+
+
+def _live(trigger: Trigger, spec: Spec) -> dict[str, Any]:
+    """What the triggers share that watch live rows: how often they look, for how long, and what they wait for."""
+    return {
+        "every": spec.trigger_policy.wake_every.total_seconds(),
+        "known_after": 0.0 if spec.label is None else spec.label.known_after.total_seconds(),
+        "sustained": None if trigger.sustained is None else trigger.sustained.total_seconds(),
+        "wait_for": trigger.wait_for,
+    }
+
+
+def _drift(drift: DriftTrigger, spec: Spec) -> dict[str, Any]:
+    alarms = drift.false_alarms
+    return {
+        "source": drift.source or spec.rows.name,
+        "columns": list(drift.columns),
+        "method": drift.method,
+        "max": drift.max,
+        "false_alarms": None if alarms is None else {"max": alarms.max, "per": alarms.per.total_seconds()},
+        "window": drift.window.total_seconds(),
+        "baseline": drift.baseline,
+        "require": drift.require if drift.require in ("any", "all") else share(drift.require),
+        "min_rows": drift.min_rows,
+    }
+
+
+def _performance(performance: PerformanceTrigger, spec: Spec) -> dict[str, Any]:
+    metric = next(metric for metric in spec.evaluation.metrics if metric.name == performance.metric)
+    return {
+        "metric": {
+            "name": metric.name,
+            "kind": metric.kind,
+            "arguments": dict(metric.arguments),
+            "better": metric.better,
+        },
+        "min": performance.min,
+        "max": performance.max,
+        "drop": performance.drop,
+        "window": performance.window.total_seconds(),
+        "min_rows": performance.min_rows,
+    }
 
 
 def _registry(spec: Spec) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ctc.compiler.ir import (
     System,
     Wakes,
 )
-from ctc.language.spec import NewDataTrigger, ScheduleTrigger, Spec
+from ctc.language.spec import DriftTrigger, NewDataTrigger, PerformanceTrigger, ScheduleTrigger, Spec
 
 ABSENT = "absent"
 """Key, below the root, of the folder that stands for a champion's model where there is none."""
@@ -233,6 +233,10 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
                     features.append(("trigger.schedule.timezone", f"triggers.{trigger.name}"))
             case NewDataTrigger():
                 features.append(("trigger.new_data", f"triggers.{trigger.name}"))
+            case DriftTrigger():
+                features.append(("trigger.drift", f"triggers.{trigger.name}"))
+            case PerformanceTrigger():
+                features.append(("trigger.performance", f"triggers.{trigger.name}"))
     if spec.training.retries:
         features.append(("step.retries", "training.retries"))
     if spec.training.spot is not None:

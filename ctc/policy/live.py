@@ -24,6 +24,9 @@ MOST_INSTANTS = 200
 LOOK_BACK = timedelta(days=90)
 """How far before the age of labels `wait_for` looks for the change. One that is older counts from there."""
 
+YEAR = timedelta(days=365)
+"""How far back the baseline `season` lies."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

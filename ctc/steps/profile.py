@@ -6,7 +6,7 @@ and `false`) categorical. NULL and NaN are missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ibis
@@ -41,6 +41,11 @@ def of_table(connection: Any, table: Any, columns: Iterable[str]) -> Profile:
         else:
             skipped[name] = str(kind)
     return Profile(found, skipped)
+
+
+def by_column(found: Profile) -> Mapping[str, Column | str]:
+    """A profile's columns; those that have none, with why."""
+    return {**found.columns, **{name: f"a {kind} has no distribution" for name, kind in found.skipped.items()}}
 
 
 def _numeric(connection: Any, table: Any, name: str) -> Numeric:

@@ -26,6 +26,8 @@ from ctc.policy.controller import (
     questions,
     step,
 )
+from ctc.policy.evidence import LiveAnswer
+from ctc.policy.live import LiveQuestion, live_questions
 from ctc.policy.records import record_key
 from ctc.policy.state import State, Version
 from ctc.steps import results
@@ -118,13 +120,14 @@ class _Waking:
 
     def _evidence(self, state: State, now: datetime) -> Evidence:
         new_rows = _count(self._task, questions(state, self._policy, now), now)
+        live = _live(self._task, self._services, state, live_questions(state, self._policy.triggers, now))
         attempt = state.attempt
         if attempt is None:
-            return Evidence(manual=self._manual, new_rows=new_rows)
+            return Evidence(manual=self._manual, new_rows=new_rows, live=live)
         # In this order: a run that writes its record and ends in between must not look dead without a record.
         launch = self._services.launcher.status(f"{attempt.id}-{attempt.launch}")
         record = self._services.objects.get(record_key(attempt.id))
-        return Evidence(self._manual, new_rows, record, launch)
+        return Evidence(self._manual, new_rows, record, launch, live)
 
     def _apply(self, action: Action, state: State) -> None:
         match action:
@@ -193,6 +196,17 @@ def _count(task: Task, asked: tuple[RowsQuestion, ...], now: datetime) -> dict[s
         return dict(new_data.count(task.policy["data"], asked, now))
     except (CtcError, StepFailed, OSError) as error:
         return {question.name: NotEvaluable(str(error)) for question in asked}
+
+
+def _live(
+    task: Task, services: Services, state: State, asked: tuple[LiveQuestion, ...]
+) -> Mapping[str, LiveAnswer | NotEvaluable]:
+    if not asked:
+        return {}
+    # As above: only wakes that watch something pay for the engine.
+    from ctc.steps import live
+
+    return live.gather(task.policy["data"], services.objects, state, asked, task.instant)
 
 
 def _summary(outcome: Outcome, done: _Applied) -> str:

@@ -22,6 +22,7 @@ from ctc.compiler.target import Machine, Support
 from ctc.diagnostics import CtcError, Severity
 from ctc.language.spec import (
     Columns,
+    DriftTrigger,
     Evaluation,
     Gate,
     Holdout,
@@ -30,6 +31,7 @@ from ctc.language.spec import (
     Metric,
     NewDataTrigger,
     Parquet,
+    PerformanceTrigger,
     Promotion,
     Resources,
     Retraining,
@@ -132,7 +134,11 @@ def test_the_recurring_run_is_a_body_that_the_server_knows(spec: Spec) -> None:
 
 
 def test_every_feature_has_a_capability(spec: Spec) -> None:
-    spot = replace(spec, training=replace(spec.training, spot=Spot(HOUR, HOUR)))
+    watching = (
+        Trigger("moved", DriftTrigger(("dep_delay",), "psi", HOUR, max=0.2)),
+        Trigger("worse", PerformanceTrigger(spec.evaluation.metrics[0].name, HOUR, min=0.6)),
+    )
+    spot = replace(spec, training=replace(spec.training, spot=Spot(HOUR, HOUR)), triggers=(*spec.triggers, *watching))
 
     assert {feature for feature, _ in lower(spot, "kubeflow").features} == set(kubeflow.CAPABILITIES)
 
