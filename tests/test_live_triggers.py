@@ -30,7 +30,7 @@ CHECKS = """\
 
 
 def make(folder: Path, triggers: str) -> Path:
-    """The project with triggers of its own. From CHANGE on amounts are above 50, and what is served is the wrong way."""
+    """The project with triggers of its own. From CHANGE on amounts are above 50, and what is served is wrong."""
     spec = project.make(folder)
     rows = pq.read_table(folder / "data" / "visits.parquet").to_pylist()
     for row in rows:
@@ -70,7 +70,9 @@ def test_drift_that_lasts_starts_a_training(tmp_path: Path) -> None:
         tmp_path,
         "  watch: {drift: {columns: [amount], method: psi, max: 0.5, window: 3d, min_rows: 50}, sustained: 6h}\n",
     )
-    [first] = [record for record in project.run(spec, "--manual", "first", "--at", FIRST) if record["kind"] == "attempt"]
+    [first] = [
+        record for record in project.run(spec, "--manual", "first", "--at", FIRST) if record["kind"] == "attempt"
+    ]
     assert first["outcome"] == "candidate"
     profile = json.loads((project.state(spec) / "attempts" / first["id"] / "profile.json").read_text())
     assert profile["columns"]["amount"]["rows"] == first["data"]["rows"]["train"] + first["data"]["rows"]["valid"]
