@@ -30,17 +30,40 @@ def keep(connection: Any, task: Task, services: Services) -> None:
 
 def of_table(connection: Any, table: Any, columns: Iterable[str]) -> Profile:
     """The profile of the named columns; those of a type without a distribution are `skipped`."""
+    kinds = {name: table[name].type() for name in columns}
+    skipped = {name: str(kind) for name, kind in kinds.items() if not (_is_numeric(kind) or _is_categorical(kind))}
+    judged = [name for name in kinds if name not in skipped]
+    facts = engine.one(connection, table.aggregate(rows=table.count(), **_facts(table, judged)))
     found: dict[str, Column] = {}
-    skipped: dict[str, str] = {}
-    for name in columns:
-        kind = table[name].type()
-        if kind.is_numeric() or kind.is_timestamp() or kind.is_date():
-            found[name] = _numeric(connection, table, name)
-        elif kind.is_string() or kind.is_boolean():
-            found[name] = _categorical(connection, table, name)
-        else:
-            skipped[name] = str(kind)
+    for index, name in enumerate(judged):
+        own = {fact.removesuffix(f"_{index}"): value for fact, value in facts.items() if fact.endswith(f"_{index}")}
+        make = _numeric if _is_numeric(kinds[name]) else _categorical
+        found[name] = make(connection, table[name], int(facts["rows"]), own)
     return Profile(found, skipped)
+
+
+def _is_numeric(kind: Any) -> bool:
+    return bool(kind.is_numeric() or kind.is_timestamp() or kind.is_date())
+
+
+def _is_categorical(kind: Any) -> bool:
+    return bool(kind.is_string() or kind.is_boolean())
+
+
+def _facts(table: Any, columns: Iterable[str]) -> dict[str, Any]:
+    """What one scan tells of all columns, each fact with the number of its column."""
+    facts: dict[str, Any] = {}
+    for index, name in enumerate(columns):
+        column = table[name]
+        facts[f"missing_{index}"] = engine.missing(column).sum()
+        if _is_numeric(column.type()):
+            number = _number(column)
+            infinite = number.isinf().fill_null(False)
+            finite = ibis.ifelse(engine.missing(column) | infinite, ibis.null(), number)
+            facts[f"infinite_{index}"] = infinite.sum()
+            facts[f"mean_{index}"] = finite.mean()
+            facts[f"std_{index}"] = finite.std(how="sample")
+    return facts
 
 
 def by_column(found: Profile) -> Mapping[str, Column | str]:
@@ -48,40 +71,32 @@ def by_column(found: Profile) -> Mapping[str, Column | str]:
     return {**found.columns, **{name: f"a {kind} has no distribution" for name, kind in found.skipped.items()}}
 
 
-def _numeric(connection: Any, table: Any, name: str) -> Numeric:
+def _numeric(connection: Any, column: Any, rows: int, facts: Mapping[str, Any]) -> Numeric:
     """Distinct values are counted and numbered by the engine, which lays aside what memory does not hold."""
-    number = _number(table[name])
-    values = table.select(x=ibis.ifelse(engine.missing(table[name]), ibis.null(), number))
-    infinite = values.x.isinf().fill_null(False)
-    finite = ibis.ifelse(infinite, ibis.null(), values.x)
-    facts = engine.one(
-        connection,
-        values.aggregate(
-            rows=values.count(),
-            missing=values.x.isnull().sum(),
-            distinct=values.x.nunique(),
-            infinite=infinite.sum(),
-            mean=finite.mean(),
-            std=finite.std(how="sample"),
-        ),
+    missing = int(facts["missing"] or 0)
+    present = column.as_table().filter(~engine.missing(column)).select(x=_number(column))
+    counted = present.group_by("x").aggregate(n=lambda t: t.count())
+    ordered = counted.mutate(
+        upto=counted.n.sum().over(ibis.window(order_by="x", preceding=None, following=0)).cast("int64"),
+        place=ibis.row_number().over(ibis.window(order_by="x")),
+        different=counted.count().over(ibis.window()),
     )
-    rows, missing = int(facts["rows"]), int(facts["missing"] or 0)
-    exact = int(facts["distinct"]) <= POINTS
-    counted = values.filter(values.x.notnull()).group_by("x").aggregate(n=lambda t: t.count())
-    points = counted.select("x", upto=counted.n.sum().over(ibis.window(order_by="x", preceding=None, following=0)))
-    if not exact:
-        bucket = ((points.upto - 1) * POINTS) // (rows - missing)
-        points = points.group_by(bucket=bucket).aggregate(x=points.x.max(), upto=points.upto.max())
-    found = engine.fetched(connection, points.select(points.x, upto=points.upto.cast("int64")).order_by("x"))
+    bucket = ibis.ifelse(
+        ordered.different <= POINTS, ordered.place, (ordered.upto - 1) * POINTS // max(rows - missing, 1)
+    )
+    points = ordered.group_by(bucket=bucket).aggregate(
+        x=ordered.x.max(), upto=ordered.upto.max(), different=ordered.different.max()
+    )
+    kept = engine.fetched(connection, points.order_by("upto").select("x", "upto", "different"))
     whole = not facts["infinite"]
     return Numeric(
         rows,
         missing,
-        np.array(found["x"], dtype=np.float64),
-        np.array(found["upto"], dtype=np.int64),
+        np.array(kept["x"], dtype=np.float64),
+        np.array(kept["upto"], dtype=np.int64),
         facts["mean"] if whole else None,
         facts["std"] if whole and rows - missing > 1 else None,
-        exact,
+        max(kept["different"], default=0) <= POINTS,
     )
 
 
@@ -94,11 +109,9 @@ def _number(column: Any) -> Any:
     return column.cast("float64")
 
 
-def _categorical(connection: Any, table: Any, name: str) -> Categorical:
-    column = table[name]
-    facts = engine.one(connection, table.aggregate(rows=table.count(), missing=column.isnull().sum()))
-    rows, missing = int(facts["rows"]), int(facts["missing"] or 0)
-    counted = table.select(x=column.cast("string")).filter(ibis._.x.notnull()).group_by("x")
+def _categorical(connection: Any, column: Any, rows: int, facts: Mapping[str, Any]) -> Categorical:
+    missing = int(facts["missing"] or 0)
+    counted = column.as_table().filter(column.notnull()).select(x=column.cast("string")).group_by("x")
     most = counted.aggregate(n=lambda t: t.count()).order_by([ibis.desc("n"), "x"]).limit(VALUES)
     found = engine.fetched(connection, most)
     counts = {str(value): int(count) for value, count in zip(found["x"], found["n"], strict=True)}
