@@ -19,7 +19,7 @@ from ctc.policy.live import YEAR
 from ctc.policy.profile import Column
 from ctc.policy.statistics import NotEvaluable
 from ctc.policy.windows import format_instant
-from ctc.steps import baselines, engine, profile, results, served
+from ctc.steps import engine, profile, results, served
 from ctc.steps.ports import Services
 from ctc.steps.task import Task
 
@@ -100,10 +100,10 @@ def _baseline(
     attempt = _attempts(task, services).get(kind)
     if attempt is None:
         raise NotEvaluable("there is no champion yet, so nothing to have drifted from")
-    kept = baselines.kept(services.objects, baselines.training_key(attempt))
-    if kept is None:
-        raise NotEvaluable(f"attempt {attempt} has left no profile of its training rows")
-    return profile.by_column(kept)
+    over = check.get("over")
+    name = (over["source"] if over else check["source"]) or task.policy["data"]["rows"]
+    source = task.policy["data"]["sources"][name]
+    return profile.of_training(connection, services.objects, attempt, name, source, columns)
 
 
 def _attempts(task: Task, services: Services) -> Mapping[str, str | None]:

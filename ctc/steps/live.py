@@ -75,13 +75,14 @@ def _drift(
     source = data["sources"][trigger["source"]]
     window = timedelta(seconds=trigger["window"])
     columns: list[str] = trigger["columns"]
-    kept = None if trigger["baseline"] == "season" else _baseline(objects, state, trigger["baseline"], source, columns)
-    oldest = (question.earlier or question.instants)[-1] - window - (YEAR if kept is None else timedelta(0))
+    season = trigger["baseline"] == "season"
+    oldest = (question.earlier or question.instants)[-1] - window - (YEAR if season else timedelta(0))
     rows = engine.hold(connection, table, _rows(connection, trigger["source"], source, columns, oldest))
+    kept = {} if season else _baseline(connection, data, objects, state, trigger)
     line = _line(trigger)
 
     def look(at: datetime) -> Moment:
-        baseline = _window(connection, rows, columns, at, at - YEAR - window, at - YEAR) if kept is None else kept
+        baseline = _window(connection, rows, columns, at, at - YEAR - window, at - YEAR) if season else kept
         current = _window(connection, rows, columns, at, at - window, at)
         over, reason, numbers = live_rules.judge_drift(
             trigger["method"],
@@ -119,21 +120,21 @@ def _window(
 
 
 def _baseline(
-    objects: ObjectStore, state: State, kind: str, source: Mapping[str, Any], columns: Sequence[str]
+    connection: Any, data: Mapping[str, Any], objects: ObjectStore, state: State, trigger: Mapping[str, Any]
 ) -> Mapping[str, Column | str]:
     """The profile of the rows that the champion, or the first one, learnt from; of its answers for a served score."""
     attempt = state.champion.attempt if state.champion is not None else None
-    if kind == "fixed":
+    if trigger["baseline"] == "fixed":
         attempt = getattr(state, "first", None)
     if attempt is None:
         raise NoNumber("there is no champion yet, so nothing to have drifted from")
+    name, columns = trigger["source"], trigger["columns"]
+    source = data["sources"][name]
     score = None if source["columns"] is None else source["columns"]["score"]
+    features = [column for column in columns if column != score]
     found: dict[str, Column | str] = {}
-    if set(columns) - {score}:
-        kept = baselines.kept(objects, baselines.training_key(attempt))
-        if kept is None:
-            raise NoNumber(f"attempt {attempt} has left no profile of its training rows")
-        found |= profiles.by_column(kept)
+    if features:
+        found |= profiles.of_training(connection, objects, attempt, name, source, features)
     if score in columns:
         answered = baselines.kept(objects, baselines.predictions_key(attempt))
         if answered is None:

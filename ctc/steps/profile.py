@@ -13,8 +13,11 @@ import ibis
 import numpy as np
 
 from ctc.policy.profile import POINTS, VALUES, Categorical, Column, Numeric, Profile
-from ctc.steps import baselines, engine
-from ctc.steps.ports import Services
+from ctc.policy.records import record_key
+from ctc.policy.statistics import NotEvaluable
+from ctc.policy.windows import parse_instant
+from ctc.steps import baselines, engine, served
+from ctc.steps.ports import ObjectStore, Services
 from ctc.steps.task import Task
 
 LEARNT = ("train", "valid")
@@ -26,6 +29,34 @@ def keep(connection: Any, task: Task, services: Services) -> None:
     rows = engine.parts(connection, [task.inputs[part] for part in LEARNT])
     made = of_table(connection, rows, [name for name in rows.columns if name != "row_id"])
     services.objects.put(baselines.training_key(task.attempt), made.to_json())
+
+
+def of_training(
+    connection: Any, objects: ObjectStore, attempt: str, name: str, source: Mapping[str, Any], columns: Iterable[str]
+) -> Mapping[str, Column | str]:
+    """The baseline of a source's columns: the profile of the rows that the attempt learnt from.
+
+    A column that its model never saw, such as a dropped one, is taken from the source: its rows in the attempt's
+    training window, as they were known at the attempt. NotEvaluable where the attempt left no profile, or no record.
+    """
+    kept = baselines.kept(objects, baselines.training_key(attempt))
+    if kept is None:
+        raise NotEvaluable(f"attempt {attempt} has left no profile of its training rows")
+    found = by_column(kept)
+    unseen = [column for column in columns if column not in found]
+    if not unseen:
+        return found
+    record = objects.get(record_key(attempt))
+    if record is None or not record.get("windows"):
+        raise NotEvaluable(f"the record of attempt {attempt} has no training window, in which to look at `{unseen[0]}`")
+    read = engine.table(connection, name, source)
+    for column in unseen:
+        engine.require(column, read.columns, f"source {name}")
+    event, known = served.instants(source, name)
+    start, end = (engine.literal(parse_instant(record["windows"][f"train_{edge}"])) for edge in ("start", "end"))
+    by_then = read[known] <= engine.literal(parse_instant(record["instant"]))
+    rows = read.filter((read[event] >= start) & (read[event] < end) & by_then)
+    return {**found, **by_column(of_table(connection, rows, unseen))}
 
 
 def of_table(connection: Any, table: Any, columns: Iterable[str]) -> Profile:

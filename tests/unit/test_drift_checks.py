@@ -90,7 +90,12 @@ def answer(result: Result) -> tuple[str, str]:
         (check("drift"), None, "not_evaluable", "there is no champion yet"),
         (check("drift", baseline="fixed"), {"champion": "same", "fixed": None}, "not_evaluable", "no champion yet"),
         (check("drift"), {"champion": "gone"}, "not_evaluable", "attempt gone has left no profile"),
-        (check("drift", columns=["s"]), {"champion": "same"}, "not_evaluable", "`s`: the baseline has no such column"),
+        (
+            check("drift", columns=["s"]),
+            {"champion": "same"},
+            "not_evaluable",
+            "record of attempt same has no training",
+        ),
         (
             check("drift", over={"source": "main", "window": 150 * HOUR}),
             {"champion": "same"},

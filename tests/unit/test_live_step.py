@@ -187,6 +187,19 @@ def test_drift_without_a_baseline_or_a_column_is_not_evaluable(
     assert reason in found.reason
 
 
+def test_a_column_that_the_model_did_not_see_is_taken_from_the_training_window(tmp_path: Path, kept: Services) -> None:
+    rows = [{**row, "s": "a" if row["id"] < 40 else "b"} for row in drifting(100)]
+    described, given = section(tmp_path, rows), trigger("drift", columns=["x", "s"], method="psi", require="all")
+    found = answer(described, kept, given, at(55))
+    assert isinstance(found, NotEvaluable)
+    assert "the record of attempt a1 has no training window, in which to look at `s`" in found.reason
+    windows = {"train_start": "2024-01-01T10:00:00Z", "train_end": "2024-01-02T00:00:00Z"}
+    kept.objects.put("records/a1.json", {"id": "a1", "instant": "2024-01-01T22:00:00Z", "windows": windows})
+    columns = moment(answer(described, kept, given, at(55))).numbers["columns"]
+    assert (columns["s"]["rows_baseline"], columns["x"]["rows_baseline"]) == (13, 100)
+    assert (columns["s"]["over"], columns["x"]["over"]) == (True, False)
+
+
 def test_too_few_rows_are_not_evaluable(tmp_path: Path, kept: Services) -> None:
     found = moment(answer(section(tmp_path, drifting(40)), kept, trigger("drift", min_rows=11), at(50)))
     assert (found.over, found.reason) == (None, "`x`: 10 rows in the window; at least 11 are asked for")
