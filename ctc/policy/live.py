@@ -21,6 +21,9 @@ KINDS = ("drift", "performance")
 MOST_INSTANTS = 200
 """The most instants that are looked at in one span; a longer one is looked at in wider, even steps."""
 
+MOST_EARLIER = 100
+"""The same of those before the span of `sustained`, which only date the change."""
+
 LOOK_BACK = timedelta(days=90)
 """How far before the age of labels `wait_for` looks for the change. One that is older counts from there."""
 
@@ -58,13 +61,15 @@ def _question(trigger: Mapping[str, Any], now: datetime) -> LiveQuestion:
     earlier: tuple[datetime, ...] = ()
     if trigger["wait_for"] is not None:
         back = max(sustained, timedelta(seconds=trigger["known_after"]) + LOOK_BACK)
-        earlier = tuple(at for at in evaluations(now, every, back)[0] if at < instants[-1])
+        earlier = tuple(at for at in evaluations(now, every, back, MOST_EARLIER)[0] if at < instants[-1])
     return LiveQuestion(trigger["name"], trigger, instants, earlier, step)
 
 
-def evaluations(now: datetime, every: float, span: timedelta) -> tuple[tuple[datetime, ...], float]:
+def evaluations(
+    now: datetime, every: float, span: timedelta, most: int = MOST_INSTANTS
+) -> tuple[tuple[datetime, ...], float]:
     """The evaluation instants of `[now - span, now]`, newest first, and the seconds between them."""
-    step = every * max(1, math.ceil(span.total_seconds() / every / (MOST_INSTANTS - 1)))
+    step = every * max(1, math.ceil(span.total_seconds() / every / (most - 1)))
     stride = timedelta(seconds=step)
     at = now - (now - _EPOCH) % stride
     found = [now]

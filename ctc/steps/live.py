@@ -79,11 +79,12 @@ def _drift(
     oldest = (question.earlier or question.instants)[-1] - window - (YEAR if season else timedelta(0))
     rows = engine.hold(connection, table, _rows(connection, trigger["source"], source, columns, oldest))
     kept = {} if season else _baseline(connection, data, objects, state, trigger)
+    live_rows = _Window(connection, rows, columns, f"{table}_window")
     line = _line(trigger)
 
     def look(at: datetime) -> Moment:
-        baseline = _window(connection, rows, columns, at, at - YEAR - window, at - YEAR) if season else kept
-        current = _window(connection, rows, columns, at, at - window, at)
+        baseline = live_rows.profile(at, at - YEAR - window, at - YEAR) if season else kept
+        current = live_rows.profile(at, at - window, at)
         over, reason, numbers = live_rules.judge_drift(
             trigger["method"],
             columns,
@@ -108,15 +109,24 @@ def _rows(connection: Any, name: str, source: Mapping[str, Any], columns: Sequen
     return rows.filter(rows["_ctc_event"] >= engine.literal(oldest))
 
 
-def _window(
-    connection: Any, rows: Any, columns: Sequence[str], at: datetime, start: datetime, end: datetime
-) -> Mapping[str, Column | str]:
-    chosen = rows.filter(
-        (rows["_ctc_event"] >= engine.literal(start))
-        & (rows["_ctc_event"] < engine.literal(end))
-        & (rows["_ctc_known"] <= engine.literal(at))
-    )
-    return profiles.by_column(profiles.of_table(connection, chosen, columns))
+class _Window:
+    """The columns' profiles in one window after another; each time the same table is filled anew."""
+
+    def __init__(self, connection: Any, rows: Any, columns: Sequence[str], table: str) -> None:
+        self._connection, self._rows, self._table = connection, rows, table
+        empty = engine.hold(connection, table, rows.limit(0))
+        self._question = profiles.Question(connection, empty, columns)
+
+    def profile(self, at: datetime, start: datetime, end: datetime) -> Mapping[str, Column | str]:
+        """Of the rows with event time in `[start, end)` that were known at `at`."""
+        rows = self._rows
+        chosen = rows.filter(
+            (rows["_ctc_event"] >= engine.literal(start))
+            & (rows["_ctc_event"] < engine.literal(end))
+            & (rows["_ctc_known"] <= engine.literal(at))
+        )
+        engine.hold(self._connection, self._table, chosen)
+        return profiles.by_column(self._question.ask(self._connection))
 
 
 def _baseline(

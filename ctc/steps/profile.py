@@ -61,16 +61,34 @@ def of_training(
 
 def of_table(connection: Any, table: Any, columns: Iterable[str]) -> Profile:
     """The profile of the named columns; those of a type without a distribution are `skipped`."""
-    kinds = {name: table[name].type() for name in columns}
-    skipped = {name: str(kind) for name, kind in kinds.items() if not (_is_numeric(kind) or _is_categorical(kind))}
-    judged = [name for name in kinds if name not in skipped]
-    facts = engine.one(connection, table.aggregate(rows=table.count(), **_facts(table, judged)))
-    found: dict[str, Column] = {}
-    for index, name in enumerate(judged):
-        own = {fact.removesuffix(f"_{index}"): value for fact, value in facts.items() if fact.endswith(f"_{index}")}
-        make = _numeric if _is_numeric(kinds[name]) else _categorical
-        found[name] = make(connection, table[name], int(facts["rows"]), own)
-    return Profile(found, skipped)
+    return Question(connection, table, columns).ask(connection)
+
+
+class Question:
+    """What is asked of a table, compiled once: to ask again of a table that `hold` has filled anew costs a tenth."""
+
+    def __init__(self, connection: Any, table: Any, columns: Iterable[str]) -> None:
+        kinds = {name: table[name].type() for name in columns}
+        self._skipped = {
+            name: str(kind) for name, kind in kinds.items() if not (_is_numeric(kind) or _is_categorical(kind))
+        }
+        self._numeric = {name: _is_numeric(kind) for name, kind in kinds.items() if name not in self._skipped}
+        facts = table.aggregate(rows=table.count(), **_facts(table, self._numeric))
+        self._facts: str = connection.compile(facts)
+        self._values: dict[str, str] = {
+            name: connection.compile(_points(table[name]) if numeric else _most(table[name]))
+            for name, numeric in self._numeric.items()
+        }
+
+    def ask(self, connection: Any) -> Profile:
+        """The profile of the table's rows of this moment."""
+        facts = {fact: values[0] for fact, values in engine.fetched(connection, self._facts).items()}
+        found: dict[str, Column] = {}
+        for index, (name, numeric) in enumerate(self._numeric.items()):
+            own = {fact.removesuffix(f"_{index}"): value for fact, value in facts.items() if fact.endswith(f"_{index}")}
+            values = engine.fetched(connection, self._values[name])
+            found[name] = (_numeric if numeric else _categorical)(values, int(facts["rows"]), own)
+        return Profile(found, self._skipped)
 
 
 def _is_numeric(kind: Any) -> bool:
@@ -102,32 +120,33 @@ def by_column(found: Profile) -> Mapping[str, Column | str]:
     return {**found.columns, **{name: f"a {kind} has no distribution" for name, kind in found.skipped.items()}}
 
 
-def _numeric(connection: Any, column: Any, rows: int, facts: Mapping[str, Any]) -> Numeric:
+def _points(column: Any) -> Any:
     """Distinct values are counted and numbered by the engine, which lays aside what memory does not hold."""
-    missing = int(facts["missing"] or 0)
     present = column.as_table().filter(~engine.missing(column)).select(x=_number(column))
     counted = present.group_by("x").aggregate(n=lambda t: t.count())
     ordered = counted.mutate(
         upto=counted.n.sum().over(ibis.window(order_by="x", preceding=None, following=0)).cast("int64"),
         place=ibis.row_number().over(ibis.window(order_by="x")),
         different=counted.count().over(ibis.window()),
+        total=counted.n.sum().over(ibis.window()).cast("int64"),
     )
-    bucket = ibis.ifelse(
-        ordered.different <= POINTS, ordered.place, (ordered.upto - 1) * POINTS // max(rows - missing, 1)
-    )
+    bucket = ibis.ifelse(ordered.different <= POINTS, ordered.place, (ordered.upto - 1) * POINTS // ordered.total)
     points = ordered.group_by(bucket=bucket).aggregate(
         x=ordered.x.max(), upto=ordered.upto.max(), different=ordered.different.max()
     )
-    kept = engine.fetched(connection, points.order_by("upto").select("x", "upto", "different"))
-    whole = not facts["infinite"]
+    return points.order_by("upto").select("x", "upto", "different")
+
+
+def _numeric(values: Mapping[str, list[Any]], rows: int, facts: Mapping[str, Any]) -> Numeric:
+    missing, whole = int(facts["missing"] or 0), not facts["infinite"]
     return Numeric(
         rows,
         missing,
-        np.array(kept["x"], dtype=np.float64),
-        np.array(kept["upto"], dtype=np.int64),
+        np.array(values["x"], dtype=np.float64),
+        np.array(values["upto"], dtype=np.int64),
         facts["mean"] if whole else None,
         facts["std"] if whole and rows - missing > 1 else None,
-        max(kept["different"], default=0) <= POINTS,
+        max(values["different"], default=0) <= POINTS,
     )
 
 
@@ -140,10 +159,12 @@ def _number(column: Any) -> Any:
     return column.cast("float64")
 
 
-def _categorical(connection: Any, column: Any, rows: int, facts: Mapping[str, Any]) -> Categorical:
-    missing = int(facts["missing"] or 0)
+def _most(column: Any) -> Any:
     counted = column.as_table().filter(column.notnull()).select(x=column.cast("string")).group_by("x")
-    most = counted.aggregate(n=lambda t: t.count()).order_by([ibis.desc("n"), "x"]).limit(VALUES)
-    found = engine.fetched(connection, most)
-    counts = {str(value): int(count) for value, count in zip(found["x"], found["n"], strict=True)}
+    return counted.aggregate(n=lambda t: t.count()).order_by([ibis.desc("n"), "x"]).limit(VALUES)
+
+
+def _categorical(values: Mapping[str, list[Any]], rows: int, facts: Mapping[str, Any]) -> Categorical:
+    missing = int(facts["missing"] or 0)
+    counts = {str(value): int(count) for value, count in zip(values["x"], values["n"], strict=True)}
     return Categorical(rows, missing, counts, rows - missing - sum(counts.values()))
