@@ -13,8 +13,6 @@ from typing import Any
 from ctc.compiler import triggers
 from ctc.compiler.bundle import canonical
 from ctc.language.spec import (
-    NO_TIME,
-    Csv,
     Forecast,
     Gate,
     Holdout,
@@ -97,24 +95,18 @@ def _forecast(forecast: Forecast) -> dict[str, Any]:
 
 
 def _source(source: Source) -> dict[str, Any]:
-    """`event_time` is None where the data has no time; that of served rows is the one among their `columns`."""
-    served = None if source.columns is None else source.columns.event_time
+    """Served rows happen when they were answered, and are known by the key that they name."""
+    columns = source.columns
     return {
         "role": source.role,
-        "parquet": None if source.parquet is None else source.parquet.path,
-        "csv": None if source.csv is None else _csv(source.csv),
-        "event_time": None if source.event_time == NO_TIME else source.event_time or served,
+        "parquet": source.path,
+        "event_time": source.event_time if columns is None else columns.event_time,
         "known_at": source.known_at,
         "timezone": source.timezone,
-        "key": list(source.key),
-        "keep": [{"name": item.name, "kind": item.kind, "arguments": dict(item.arguments)} for item in source.keep],
+        "key": list(source.key) if columns is None else [columns.key],
         "join": None if source.join is None else {"to": source.join.to, "key": list(source.join.key)},
-        "columns": None if source.columns is None else _served_columns(source.columns),
+        "columns": None if columns is None else _served_columns(columns),
     }
-
-
-def _csv(files: Csv) -> dict[str, Any]:
-    return {"path": files.path, "delimiter": files.delimiter, "columns": dict(files.columns)}
 
 
 def _served_columns(columns: PredictionColumns) -> dict[str, str]:

@@ -22,7 +22,15 @@ from ctc.compiler.ir import (
     Wakes,
 )
 from ctc.compiler.triggers import meaning
-from ctc.language.spec import EventTrigger, NewDataTrigger, ScheduleTrigger, Secret, Spec
+from ctc.language.spec import (
+    DriftTrigger,
+    EventTrigger,
+    NewDataTrigger,
+    PerformanceTrigger,
+    ScheduleTrigger,
+    Secret,
+    Spec,
+)
 
 CSV, READY, INPUT = "csv_", "ready_", "input_"
 """How the names start of rows written as CSV, of rows that `prepare` made ready, and of the files in `inputs`."""
@@ -299,6 +307,10 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
                 features.append(("trigger.new_data", f"triggers.{trigger.name}"))
             case EventTrigger():
                 features.append(("trigger.event", f"triggers.{trigger.name}"))
+            case DriftTrigger():
+                features.append(("trigger.drift", f"triggers.{trigger.name}"))
+            case PerformanceTrigger():
+                features.append(("trigger.performance", f"triggers.{trigger.name}"))
     if spec.trigger_policy.staleness is not None:
         features.append(("staleness", "trigger_policy.staleness"))
     if spec.training.retries:

@@ -9,7 +9,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ctc.compiler.bundle import canonical
-from ctc.language.spec import Approval, EventTrigger, ManualTrigger, NewDataTrigger, ScheduleTrigger, Spec, Trigger
+from ctc.language.spec import (
+    Approval,
+    DriftTrigger,
+    EventTrigger,
+    ManualTrigger,
+    NewDataTrigger,
+    PerformanceTrigger,
+    ScheduleTrigger,
+    Spec,
+    Trigger,
+)
+from ctc.language.units import share
 
 if TYPE_CHECKING:
     from ctc.language.spec.serving import Cost, LiveLimit, Rollout, RolloutStep
@@ -22,7 +33,7 @@ def section(spec: Spec) -> dict[str, Any]:
         "mode": spec.mode,
         "model": spec.deployed_name,
         "keep": promotion.keep,
-        "triggers": [made for trigger in spec.triggers if (made := _trigger(trigger)) is not None],
+        "triggers": [_trigger(trigger, spec) for trigger in spec.triggers],
         "cooldown": policy.cooldown.total_seconds(),
         "max_runs": None
         if policy.max_runs is None
@@ -100,8 +111,7 @@ def _amount(money: Money | None) -> float | None:
     return None if money is None else float(money.amount)
 
 
-def _trigger(trigger: Trigger) -> dict[str, Any] | None:
-    """None for a kind that this version does not run: it is among the document's `gaps`, and the steps refuse it."""
+def _trigger(trigger: Trigger, spec: Spec) -> dict[str, Any]:
     common = {"name": trigger.name, "enabled": trigger.enabled, "exempt": trigger.exempt, "then": trigger.then}
     match trigger.spec:
         case ScheduleTrigger(cron, timezone):
@@ -113,8 +123,52 @@ def _trigger(trigger: Trigger) -> dict[str, Any] | None:
         case EventTrigger(name, dedupe_by, max_age):
             age = max_age.total_seconds()
             return {**common, "kind": "event", "event": name, "dedupe_by": dedupe_by, "max_age": age}
-        case _:
-            return None
+        case DriftTrigger() as drift:
+            return {**common, "kind": "drift", **_live(trigger, spec), **_drift(drift, spec)}
+        case PerformanceTrigger() as performance:
+            return {**common, "kind": "performance", **_live(trigger, spec), **_performance(performance, spec)}
+
+
+def _live(trigger: Trigger, spec: Spec) -> dict[str, Any]:
+    """What the triggers share that watch live rows: how often they look, for how long, and what they wait for."""
+    return {
+        "every": spec.trigger_policy.wake_every.total_seconds(),
+        "known_after": 0.0 if spec.label is None else spec.label.known_after.total_seconds(),
+        "sustained": None if trigger.sustained is None else trigger.sustained.total_seconds(),
+        "wait_for": trigger.wait_for,
+    }
+
+
+def _drift(drift: DriftTrigger, spec: Spec) -> dict[str, Any]:
+    alarms = drift.false_alarms
+    return {
+        "source": drift.source or spec.rows.name,
+        "columns": list(drift.columns),
+        "method": drift.method,
+        "max": drift.max,
+        "false_alarms": None if alarms is None else {"max": alarms.max, "per": alarms.per.total_seconds()},
+        "window": drift.window.total_seconds(),
+        "baseline": drift.baseline,
+        "require": drift.require if drift.require in ("any", "all") else share(drift.require),
+        "min_rows": drift.min_rows,
+    }
+
+
+def _performance(performance: PerformanceTrigger, spec: Spec) -> dict[str, Any]:
+    metric = next(metric for metric in spec.evaluation.metrics if metric.name == performance.metric)
+    return {
+        "metric": {
+            "name": metric.name,
+            "kind": metric.kind,
+            "arguments": dict(metric.arguments),
+            "better": metric.better,
+        },
+        "min": performance.min,
+        "max": performance.max,
+        "drop": performance.drop,
+        "window": performance.window.total_seconds(),
+        "min_rows": performance.min_rows,
+    }
 
 
 def lease_seconds(spec: Spec) -> float:

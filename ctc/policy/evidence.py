@@ -105,6 +105,30 @@ class RowsQuestion:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """One evaluation instant of a `drift` or `performance` trigger. `over` is None if that cannot be said."""
+
+    at: datetime
+    over: bool | None
+    reason: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LiveAnswer:
+    """Moments of a trigger, newest first, up to the first that is not over its line; `every` seconds apart.
+
+    `change` is the first moment of the stretch that is over, None if the trigger is not; `mature` the labelled rows of
+    after it, where somebody waits for them.
+    """
+
+    moments: tuple[Moment, ...]
+    every: float
+    change: datetime | None = None
+    mature: int | NotEvaluable | None = None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What was found out about one state.
 
@@ -120,3 +144,4 @@ class Evidence:
     new_rows: Mapping[str, NewRows | NotEvaluable] = field(default_factory=dict)
     attempt_record: Mapping[str, Any] | None = None
     launch: Launch | None = None
+    live: Mapping[str, LiveAnswer | NotEvaluable] = field(default_factory=dict)

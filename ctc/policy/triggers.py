@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ctc.language.cron import Cron
+from ctc.policy import live
 from ctc.policy.evidence import Evidence, NewRows, NotEvaluable
 from ctc.policy.state import State
 from ctc.policy.windows import format_instant
@@ -44,6 +45,9 @@ def evaluate(trigger: Mapping[str, Any], state: State, evidence: Evidence, now: 
             return _new_data(trigger, evidence)
         case "event":
             return _event(trigger, state, now)
+        case "drift" | "performance" as kind:
+            found = evidence.live.get(trigger["name"], NotEvaluable("nothing was looked at"))
+            return Answer(trigger["name"], kind, *live.answer(trigger, found))
         case kind:
             raise ValueError(f"unknown trigger kind {kind!r} in the step document")
 

@@ -119,10 +119,10 @@ def latest(read: Any, keys: list[str], by: str) -> Any:
 
 
 def hold(connection: Any, name: str, expression: Any) -> Any:
-    """The expression, worked out once and kept for this process as the table `name`."""
+    """The expression, worked out once and kept for this process as the table `name`, in place of what it held."""
     with _told():
         # Not ibis' `create_table`, which inserts into an empty table: the engine does that on one thread.
-        connection.raw_sql(f'CREATE TEMP TABLE "{name}" AS {connection.compile(expression)}')
+        connection.raw_sql(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {connection.compile(expression)}')
     return connection.table(name)
 
 
@@ -157,9 +157,10 @@ def one(connection: Any, expression: Any) -> dict[str, Any]:
 
 
 def fetched(connection: Any, expression: Any) -> dict[str, list[Any]]:
-    """A small table, as lists of plain values by column."""
+    """A small table, as lists of plain values by column. The expression may be SQL that was compiled before."""
     with _told():
-        columns: dict[str, list[Any]] = connection.con.sql(connection.compile(expression)).to_arrow_table().to_pydict()
+        sql = expression if isinstance(expression, str) else connection.compile(expression)
+        columns: dict[str, list[Any]] = connection.con.sql(sql).to_arrow_table().to_pydict()
     return columns
 
 

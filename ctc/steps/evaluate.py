@@ -24,7 +24,7 @@ from ctc.compiler.bundle import as_json
 from ctc.policy import statistics
 from ctc.policy.statistics import NotEvaluable
 from ctc.policy.windows import Windows, format_instant, parse_instant
-from ctc.steps import metrics, predictions, results
+from ctc.steps import baselines, metrics, predictions, results
 from ctc.steps.ports import Services
 from ctc.steps.predictions import Floats, Malformed
 from ctc.steps.task import Result, StepFailed, Task
@@ -98,6 +98,7 @@ def run(task: Task, services: Services) -> Result:
         "gates": _gates(policy, holdout, contender, champion, compared),
     }
     _write(task, evaluation, holdout, contender, champion)
+    baselines.keep_predictions(task, services, contender)
     return Result("ok", reason=_summary(evaluation), numbers=evaluation)
 
 

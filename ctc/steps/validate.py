@@ -18,7 +18,7 @@ from typing import Any
 import ibis
 
 from ctc.policy.windows import format_instant
-from ctc.steps import engine, results
+from ctc.steps import drift_checks, engine, profile, results
 from ctc.steps.columns import comparable
 from ctc.steps.ports import Services
 from ctc.steps.task import Result, StepFailed, Task
@@ -35,11 +35,14 @@ def run(task: Task, services: Services) -> Result:
     if snapshot is not None and not snapshot["flags"].get("go", True):
         return Result("stop", {"go": False}, str(snapshot["reason"]), {"checks": []})
     with engine.opened() as connection:
-        return _judged(connection, task)
+        result = _judged(connection, task, drift_checks.answers(connection, task, services))
+        if result.status == "ok":
+            profile.keep(connection, task, services)
+    return result
 
 
-def _judged(connection: Any, task: Task) -> Result:
-    answers: list[dict[str, Any]] = []
+def _judged(connection: Any, task: Task, answers: list[dict[str, Any]]) -> Result:
+    """The answer of the step; `answers` are those of the checks that compare distributions."""
     for source, checks in _by_source(task).items():
         answers += _judge(_table(connection, task, source), checks, source, task, connection)
     order = {check["name"]: index for index, check in enumerate(task.policy["validation"]["checks"])}
@@ -54,6 +57,8 @@ def _judged(connection: Any, task: Task) -> Result:
 def _by_source(task: Task) -> dict[str | None, list[Check]]:
     grouped: dict[str | None, list[Check]] = {}
     for check in task.policy["validation"]["checks"]:
+        if check["kind"] in drift_checks.KINDS:
+            continue
         main = task.policy["data"]["rows"] if check["kind"] == "freshness" else None
         grouped.setdefault(check["source"] or main, []).append(check)
     return grouped

@@ -24,6 +24,8 @@ from ctc.policy.controller import (
     questions,
     step,
 )
+from ctc.policy.evidence import LiveAnswer
+from ctc.policy.live import LiveQuestion, live_questions
 from ctc.policy.records import record_key
 from ctc.policy.state import State
 from ctc.policy.strategy import FULL, plan
@@ -121,7 +123,8 @@ class _Waking:
 
     def _evidence(self, state: State, now: datetime) -> Evidence:
         new_rows = _count(self._task, questions(state, self._policy, now), now)
-        told = Evidence(manual=self._manual, command=self._command, event=self._event, new_rows=new_rows)
+        live = _live(self._task, self._services, state, live_questions(state, self._policy.triggers, now))
+        told = Evidence(manual=self._manual, command=self._command, event=self._event, new_rows=new_rows, live=live)
         attempt = state.attempt
         if attempt is None:
             return told
@@ -196,6 +199,17 @@ def _count(task: Task, asked: tuple[RowsQuestion, ...], now: datetime) -> dict[s
         return dict(new_data.count(task.policy["data"], asked, now))
     except (CtcError, StepFailed, OSError) as error:
         return {question.name: NotEvaluable(str(error)) for question in asked}
+
+
+def _live(
+    task: Task, services: Services, state: State, asked: tuple[LiveQuestion, ...]
+) -> Mapping[str, LiveAnswer | NotEvaluable]:
+    if not asked:
+        return {}
+    # As above: only wakes that watch something pay for the engine.
+    from ctc.steps import live
+
+    return live.gather(task.policy["data"], services.objects, state, asked, task.instant)
 
 
 def _summary(outcome: Outcome, done: _Applied) -> str:

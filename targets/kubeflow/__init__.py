@@ -53,9 +53,15 @@ CAPABILITIES: Mapping[str, Capability] = {
     "trigger.event": Capability(
         Support.EMULATED, "a client of the Kubeflow API starts the wake pipeline with the parameter `event`"
     ),
+    "trigger.drift": Capability(
+        Support.NATIVE, "our own step, the same numbers on every target; no monitor of the platform is asked"
+    ),
     "trigger.manual": Capability(Support.NATIVE),
     "trigger.new_data": Capability(
         Support.EMULATED, "wake counts the rows; Kubeflow itself starts nothing when data arrives"
+    ),
+    "trigger.performance": Capability(
+        Support.NATIVE, "our own step, the same numbers on every target; no monitor of the platform is asked"
     ),
     "trigger.schedule": Capability(
         Support.EMULATED, "fires at the first wake after its instant: up to trigger_policy.wake_every late, never twice"

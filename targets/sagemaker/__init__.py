@@ -30,8 +30,14 @@ CAPABILITIES: Mapping[str, Capability] = {
     "trigger.event": Capability(
         Support.EMULATED, "whoever sees the alert starts the wake pipeline with the parameter `event`"
     ),
+    "trigger.drift": Capability(
+        Support.NATIVE, "our own step, the same numbers on every target; no monitor of the platform is asked"
+    ),
     "trigger.manual": _native(
         "start the wake pipeline with the parameter `Manual`; who and why together take at most 249 characters"
+    ),
+    "trigger.performance": Capability(
+        Support.NATIVE, "our own step, the same numbers on every target; no monitor of the platform is asked"
     ),
     "trigger.schedule": _emulated(
         "judged by the wake: it fires at the first wake at or after its instant, so up to `wake_every` later"

@@ -62,7 +62,8 @@ def columns(folder: Path) -> list[str]:
 
 def source(role: str, parquet: str, **more: Any) -> dict[str, Any]:
     """A source of a step document; `join` is the list of its key columns."""
-    found = {"role": role, "parquet": parquet, "event_time": None, "known_at": None, "timezone": None, "key": []} | more
+    nothing = dict.fromkeys(("event_time", "known_at", "timezone", "columns"))
+    found = {"role": role, "parquet": parquet, "key": [], **nothing} | more
     found["join"] = {"to": "main", "key": more["join"]} if "join" in more else None
     return found
 

@@ -22,6 +22,7 @@ from ctc.compiler.target import Machine, Support
 from ctc.diagnostics import CtcError, Severity
 from ctc.language.spec import (
     Columns,
+    DriftTrigger,
     Evaluation,
     EventTrigger,
     Gate,
@@ -31,6 +32,7 @@ from ctc.language.spec import (
     Metric,
     NewDataTrigger,
     Parquet,
+    PerformanceTrigger,
     Promotion,
     Resources,
     Retraining,
@@ -133,10 +135,15 @@ def test_the_recurring_run_is_a_body_that_the_server_knows(spec: Spec) -> None:
 
 
 def test_every_feature_has_a_capability(spec: Spec) -> None:
+    watching = (
+        Trigger("ops", EventTrigger("ops-alert")),
+        Trigger("moved", DriftTrigger(("dep_delay",), "psi", HOUR, max=0.2)),
+        Trigger("worse", PerformanceTrigger(spec.evaluation.metrics[0].name, HOUR, min=0.6)),
+    )
     asking = replace(
         spec,
         training=replace(spec.training, spot=Spot(HOUR, HOUR)),
-        triggers=(*spec.triggers, Trigger("ops", EventTrigger("ops-alert"))),
+        triggers=(*spec.triggers, *watching),
         trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
     )
 

@@ -90,5 +90,5 @@ def test_new_data(counted: NewRows | NotEvaluable | None, settle: float, answer:
 
 
 def test_an_unknown_kind_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unknown trigger kind 'drift'"):
-        evaluate(trigger("drift"), State(), Evidence(), SIX)
+    with pytest.raises(ValueError, match="unknown trigger kind 'omen'"):
+        evaluate(trigger("omen"), State(), Evidence(), SIX)

@@ -18,7 +18,7 @@ BINS = 10
 MEASURED = ("psi", "jensen_shannon", "ks")
 """The methods whose noise depends on nothing but the number of rows."""
 
-AT_MOST_ONE = ("jensen_shannon", "ks", "l_infinity")
+AT_MOST_ONE = ("jensen_shannon", "ks", "l_infinity", "chi_square")
 """The methods whose number never exceeds 1."""
 
 
