@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ctc.language.power import RELATIVE, attempts_that_share, confidence_of
 from ctc.language.spec import (
+    Approval,
     Gate,
     Label,
     ManualTrigger,
@@ -137,32 +139,71 @@ def _evaluation(spec: Spec) -> dict[str, Any]:
             {"name": metric.name, "kind": metric.kind, "arguments": dict(metric.arguments), "better": metric.better}
             for metric in spec.evaluation.metrics
         ],
+        "group": None if spec.ranking is None else spec.ranking.group,
+        "unit": list(_unit(spec)),
         "slices": [
-            {"name": part.name, "column": part.column, "min_rows": part.min_rows} for part in spec.evaluation.slices
+            {
+                "name": part.name,
+                "column": part.column,
+                "edges": list(part.edges),
+                "min_rows": part.min_rows,
+                "min_positives": part.min_positives,
+            }
+            for part in spec.evaluation.slices
         ],
     }
 
 
+def _unit(spec: Spec) -> tuple[str, ...]:
+    """The columns whose values belong together: those stated, else a ranking's group, a forecast's series."""
+    if spec.evaluation.unit:
+        return spec.evaluation.unit
+    if spec.ranking is not None:
+        return (spec.ranking.group,)
+    return spec.forecast.series if spec.forecast is not None else ()
+
+
 def _promotion(spec: Spec) -> dict[str, Any]:
     better = {metric.name: metric.better for metric in spec.evaluation.metrics}
+    promotion, limit = spec.promotion, spec.promotion.false_promotions
     return {
-        "prefer": spec.promotion.prefer,
-        "if_not_evaluable": spec.promotion.if_not_evaluable,
-        "gates": [_gate(gate, better.get(gate.metric or "")) for gate in spec.promotion.gates],
+        "prefer": promotion.prefer,
+        "if_not_evaluable": promotion.if_not_evaluable,
+        "gates": [_gate(spec, gate, better.get(gate.metric or "")) for gate in promotion.gates],
+        "false_promotions": None
+        if limit is None
+        else {"max": limit.max, "per": limit.per.total_seconds(), "attempts": attempts_that_share(spec)},
+        "approval": None if promotion.approval is None else _approval(promotion.approval),
+        "first": None if promotion.first is None else {"approval": _approval(promotion.first)},
     }
 
 
-def _gate(gate: Gate, better: str | None) -> dict[str, Any]:
+def _approval(approval: Approval) -> dict[str, Any]:
+    return {
+        "any_of": list(approval.any_of),
+        "all_of": list(approval.all_of),
+        "expires": approval.expires.total_seconds(),
+    }
+
+
+def _gate(spec: Spec, gate: Gate, better: str | None) -> dict[str, Any]:
+    """`confidence` is that of the test: `false_promotions` raises the one that the gate states."""
     return {
         "name": gate.name,
         "kind": gate.kind,
         "metric": gate.metric,
+        "by": gate.by,
         "better": better,
         "min": gate.min,
         "max": gate.max,
         "margin": gate.margin,
+        "relative": gate.relative,
         "value": gate.value,
-        "confidence": gate.confidence,
+        "min_ratio": gate.min_ratio,
+        "that": gate.that,
+        "source": gate.source,
+        "confidence": confidence_of(spec, gate) if gate.kind in RELATIVE else gate.confidence,
+        "stated_confidence": gate.confidence,
     }
 
 

@@ -183,5 +183,5 @@ def test_equal_models_are_promoted_as_often_as_the_confidence_says() -> None:
 
 
 def test_an_unknown_kind_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unknown gate kind 'parity'"):
-        decide(section(gate("parity")), evaluation())
+    with pytest.raises(ValueError, match="unknown gate kind 'latency'"):
+        decide(section(gate("latency")), evaluation())
