@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -91,7 +92,10 @@ def _parsed(text: str) -> ast.Compare:
     if len(text) > LONGEST:
         raise NotAnExpression(f"it has {len(text)} characters; at most {LONGEST} are read")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            # Of escapes in a text, which is refused anyhow.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise NotAnExpression("it cannot be read") from error
     if not isinstance(tree, ast.Compare):

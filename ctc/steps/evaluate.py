@@ -248,8 +248,11 @@ def _scores_table(models: Models) -> pa.Table:
                 columns[f"{name}_{label}"] = _column(None if model is None else model.scores[:, index], n)
         else:
             columns[name] = _column(model.scores if model is not None and len(model.scores) else None, n)
-        for column, values in ({} if model is None else model.columns).items():
-            columns.setdefault(f"{name}_{column}", _column(values, n))
+        read = {} if model is None else model.columns
+        scored = {f"{predictions.CLASS}{label}" for label in rows.classes}
+        for column, values in read.items():
+            if model is not None and values is not model.scores and column not in scored:
+                columns[f"{name}_{column}"] = _column(values, n)
     return pa.table(columns)
 
 
