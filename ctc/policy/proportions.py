@@ -72,7 +72,14 @@ class PairedShares:
         if apart == 0:
             return 1.0
         if exact:
-            tail = sum(math.comb(apart, k) for k in range(min(b, c) + 1))
-            return min(1.0, 2 * tail / int(2**apart))
+            # Each term from the one before it, in logarithms: the binomials themselves outgrow any number.
+            term = math.lgamma(apart + 1) - math.lgamma(min(b, c) + 1) - math.lgamma(max(b, c) + 1)
+            total, share = 0.0, 1.0
+            for k in range(min(b, c), -1, -1):
+                total += share
+                share *= k / (apart - k + 1)
+                if share < 1e-17 * total:
+                    break
+            return min(1.0, 2 * total * math.exp(term - apart * math.log(2)))
         statistic = max(abs(b - c) - corrected, 0) ** 2 / apart
         return math.erfc(math.sqrt(statistic / 2))
