@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ctc.run.text import by_slice, numbers
+
 TRAIN = """\
 import argparse, json, pathlib
 import pyarrow.parquet as pq
@@ -116,3 +118,11 @@ def test_a_regression_with_every_kind_of_gate(tmp_path: Path, target: str) -> No
     assert set(gates["everywhere"]["numbers"]["not_judged"]) == {"[-inf, 10)"}
     assert 0 < gates["small"]["numbers"]["bytes"] < 1000
     assert second["evaluation"]["metrics"]["dear"]["contender"]["value"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_slices_are_told_line_by_line() -> None:
+    found = {"worst": "a", "slices": {"a": {"gain": 0.01, "p": None}, "b": 0.5}, "not_judged": {"c": "3 rows"}}
+
+    assert numbers(found) == "worst a"
+    assert by_slice(found) == [("a", "gain 0.0100"), ("b", "0.5000"), ("c", "not judged: 3 rows")]
+    assert by_slice({}) == []
