@@ -13,6 +13,8 @@ from test_evaluate import AUC, LOSS, MAE, World, rule
 
 from ctc.policy import promotion
 from ctc.policy.statistics import delong
+from ctc.steps import gains
+from ctc.steps.judged import Part
 from ctc.steps.task import StepFailed
 
 ACCURACY = {"name": "right", "kind": "accuracy", "arguments": {"threshold": 0.5}, "better": "higher"}
@@ -327,3 +329,35 @@ def test_scores_are_kept_with_what_judges_them_again(tmp_path: Path) -> None:
     kept = pq.read_table(tmp_path / "out/scores/scores.parquet")
     assert kept.column_names == ["row_id", "event_time", "unit", "group", "label", "contender", "champion"]
     assert str(kept.schema.field("event_time").type) == "timestamp[us, tz=UTC]"
+
+
+def test_many_units_are_dealt_into_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resampling groups that were dealt at random has the spread of resampling rows."""
+    draw = np.random.default_rng(0)
+    truth = draw.normal(size=6000)
+    ours, theirs = truth + draw.normal(size=6000), truth + 1.1 * draw.normal(size=6000)
+    part = Part(np.arange(6000), truth, np.empty(0, dtype=np.int64), None)
+    pair = gains.Pair(MAE, part, ours, theirs)
+    exact = float(np.std(np.abs(ours - truth) - np.abs(theirs - truth), ddof=1) / np.sqrt(6000))
+
+    rows = gains.compared(pair, share=0.0, seed=1, better="lower")
+    monkeypatch.setattr(gains, "MOST_UNITS", 1000)
+    groups = gains.compared(pair, share=0.0, seed=1, better="lower")
+
+    assert rows.gain == groups.gain
+    assert rows.se == pytest.approx(exact, rel=0.06)
+    assert groups.se == pytest.approx(exact, rel=0.1)
+    assert groups.lower(0.975) == pytest.approx(rows.lower(0.975), abs=0.2 * exact)
+
+
+def test_a_level_beyond_the_resamples_has_a_normal_bound() -> None:
+    draw = np.random.default_rng(1)
+    truth = draw.normal(size=300)
+    part = Part(np.arange(300), truth, np.empty(0, dtype=np.int64), None)
+    pair = gains.Pair(MAE, part, truth + draw.normal(size=300), truth + draw.normal(size=300))
+    found = gains.compared(pair, share=0.0, seed=1, better="lower")
+
+    bounds = [found.lower(confidence) for confidence in (0.9, 0.975, 0.999, 0.99999)]
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[-1] == pytest.approx(found.gain - 4.264890793922602 * found.se)
+    assert gains.resamples_for(0.025) == 2000 and gains.resamples_for(0.001) == 10_000
