@@ -12,7 +12,10 @@ from typing import Any
 
 from ctc.compiler import triggers
 from ctc.compiler.bundle import canonical
+from ctc.language.power import RELATIVE, attempts_that_share, confidence_of
 from ctc.language.spec import (
+    NO_TIME,
+    Csv,
     Forecast,
     Gate,
     Holdout,
@@ -95,18 +98,30 @@ def _forecast(forecast: Forecast) -> dict[str, Any]:
 
 
 def _source(source: Source) -> dict[str, Any]:
-    """Served rows happen when they were answered, and are known by the key that they name."""
+    """`event_time` is None where the data has no time. Served rows have their own `columns`, and no other time or key."""
     columns = source.columns
     return {
         "role": source.role,
-        "parquet": source.path,
-        "event_time": source.event_time if columns is None else columns.event_time,
+        "parquet": None if source.parquet is None else source.parquet.path,
+        "csv": None if source.csv is None else _csv(source.csv),
+        "event_time": _event_time(source),
         "known_at": source.known_at,
         "timezone": source.timezone,
         "key": list(source.key) if columns is None else [columns.key],
+        "keep": [{"name": item.name, "kind": item.kind, "arguments": dict(item.arguments)} for item in source.keep],
         "join": None if source.join is None else {"to": source.join.to, "key": list(source.join.key)},
         "columns": None if columns is None else _served_columns(columns),
     }
+
+
+def _event_time(source: Source) -> str | None:
+    if source.columns is not None:
+        return source.columns.event_time
+    return None if source.event_time == NO_TIME else source.event_time
+
+
+def _csv(files: Csv) -> dict[str, Any]:
+    return {"path": files.path, "delimiter": files.delimiter, "columns": dict(files.columns)}
 
 
 def _served_columns(columns: PredictionColumns) -> dict[str, str]:
@@ -218,32 +233,61 @@ def _evaluation(spec: Spec) -> dict[str, Any]:
             {"name": metric.name, "kind": metric.kind, "arguments": dict(metric.arguments), "better": metric.better}
             for metric in spec.evaluation.metrics
         ],
+        "group": None if spec.ranking is None else spec.ranking.group,
+        "unit": list(_unit(spec)),
         "slices": [
-            {"name": part.name, "column": part.column, "min_rows": part.min_rows} for part in spec.evaluation.slices
+            {
+                "name": part.name,
+                "column": part.column,
+                "edges": list(part.edges),
+                "min_rows": part.min_rows,
+                "min_positives": part.min_positives,
+            }
+            for part in spec.evaluation.slices
         ],
     }
 
 
+def _unit(spec: Spec) -> tuple[str, ...]:
+    """The columns whose values belong together: those stated, else a ranking's group, a forecast's series."""
+    if spec.evaluation.unit:
+        return spec.evaluation.unit
+    if spec.ranking is not None:
+        return (spec.ranking.group,)
+    return spec.forecast.series if spec.forecast is not None else ()
+
+
 def _promotion(spec: Spec) -> dict[str, Any]:
     better = {metric.name: metric.better for metric in spec.evaluation.metrics}
+    promotion, limit = spec.promotion, spec.promotion.false_promotions
     return {
-        "prefer": spec.promotion.prefer,
-        "if_not_evaluable": spec.promotion.if_not_evaluable,
-        "gates": [_gate(gate, better.get(gate.metric or "")) for gate in spec.promotion.gates],
+        "prefer": promotion.prefer,
+        "if_not_evaluable": promotion.if_not_evaluable,
+        "gates": [_gate(spec, gate, better.get(gate.metric or "")) for gate in promotion.gates],
+        "false_promotions": None
+        if limit is None
+        else {"max": limit.max, "per": limit.per.total_seconds(), "attempts": attempts_that_share(spec)},
     }
 
 
-def _gate(gate: Gate, better: str | None) -> dict[str, Any]:
+def _gate(spec: Spec, gate: Gate, better: str | None) -> dict[str, Any]:
+    """`confidence` is that of the test: `false_promotions` raises the one that the gate states."""
     return {
         "name": gate.name,
         "kind": gate.kind,
         "metric": gate.metric,
+        "by": gate.by,
         "better": better,
         "min": gate.min,
         "max": gate.max,
         "margin": gate.margin,
+        "relative": gate.relative,
         "value": gate.value,
-        "confidence": gate.confidence,
+        "min_ratio": gate.min_ratio,
+        "that": gate.that,
+        "source": gate.source,
+        "confidence": confidence_of(spec, gate) if gate.kind in RELATIVE else gate.confidence,
+        "stated_confidence": gate.confidence,
     }
 
 

@@ -109,6 +109,8 @@ class _Builder:
         )
         data = tuple((name, Ref("snapshot", name)) for name in ("train", "valid", "holdout"))
         validate = self.ours("validate", origin="validation", inputs=data, flags=("go",), parameters=attempt)
+        # A model may be large: it is brought to the step only where a gate weighs it.
+        weighed = any(gate.kind == "model_size" for gate in self.spec.promotion.gates)
         evaluate = self.ours(
             "evaluate",
             origin="evaluation",
@@ -116,6 +118,7 @@ class _Builder:
                 ("holdout", Ref("snapshot", "holdout")),
                 ("contender", Ref("predict-contender", "predictions")),
                 ("champion", Ref("predict-champion", "predictions")),
+                *((("model", Ref("train", "model")),) if weighed else ()),
             ),
             outputs=("evaluation", "scores"),
             parameters=attempt,

@@ -35,6 +35,15 @@ def attempts_per_year(spec: Spec) -> float | None:
     return _bound(spec.trigger_policy, starting)
 
 
+def most_attempts_per_year(spec: Spec) -> float:
+    """As `attempts_per_year`; where nothing bounds it, one at each wake, or whenever the cooldown is over."""
+    known = attempts_per_year(spec)
+    if known is not None:
+        return known
+    policy = spec.trigger_policy
+    return YEAR / max(policy.cooldown, policy.wake_every, timedelta(seconds=1))
+
+
 def starting_triggers(spec: Spec) -> Iterator[Trigger]:
     """The enabled triggers that start training by themselves."""
     for trigger in spec.triggers:

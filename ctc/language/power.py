@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 
-from ctc.language.attempts import YEAR, attempts_per_year
+from ctc.language.attempts import YEAR, attempts_per_year, most_attempts_per_year
 from ctc.language.spec import Gate, Metric, Spec
 from ctc.language.value import Value
 
@@ -144,11 +144,17 @@ def promotions_of_equals(spec: Spec, found: tuple[GateEstimate, ...]) -> float |
 
 def alpha_per_attempt(spec: Spec) -> float | None:
     """What `false_promotions` leaves each attempt, if the attempts that may come share it; None where nothing does."""
+    attempts = attempts_that_share(spec)
+    limit = spec.promotion.false_promotions
+    return limit.max / attempts if limit is not None and attempts else None
+
+
+def attempts_that_share(spec: Spec) -> float | None:
+    """The most attempts within the time of `false_promotions`; None where it is not stated, or does not apply."""
     limit = spec.promotion.false_promotions
     if limit is None or not limit.per or spec.retraining.strategy == "incremental":
         return None
-    attempts = attempts_per_year(spec)
-    return limit.max / (attempts * (limit.per / YEAR)) if attempts else None
+    return most_attempts_per_year(spec) * (limit.per / YEAR)
 
 
 def confidence_of(spec: Spec, gate: Gate) -> float:

@@ -13,6 +13,7 @@ from ctc.run.records import Cycle, Focus, Outcome, Record, Reign, cycles, mappin
 from ctc.run.text import (
     NOTHING,
     amount,
+    by_slice,
     check_answer,
     check_passed,
     comparison,
@@ -93,6 +94,7 @@ def _template() -> Any:
     )
     environment.globals.update(
         amount=amount,
+        by_slice=by_slice,
         check_answer=check_answer,
         check_passed=check_passed,
         comparison=comparison,

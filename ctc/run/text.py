@@ -119,8 +119,23 @@ def check_passed(check: Record) -> bool:
 
 
 def numbers(found: Mapping[str, Any]) -> str:
-    """`contender 0.6812, min 0.58`: the numbers of an answer, those that are not there left out."""
-    return ", ".join(f"{name} {_value(value)}" for name, value in found.items() if value is not None)
+    """`contender 0.6812, min 0.58`: the numbers of an answer, those that are not there, and its slices, left out."""
+    return ", ".join(
+        f"{name} {_value(value)}" for name, value in found.items() if value is not None and name not in _BY_SLICE
+    )
+
+
+def by_slice(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The values of a slice that an answer rests on, with their numbers; those that are not judged last, with why."""
+    told = [(str(value), _of_slice(part)) for value, part in mapping(found, "slices").items()]
+    return told + [(str(value), f"not judged: {why}") for value, why in mapping(found, "not_judged").items()]
+
+
+_BY_SLICE = ("slices", "not_judged")
+
+
+def _of_slice(part: Any) -> str:
+    return numbers(part) if isinstance(part, Mapping) else amount(part)
 
 
 def _value(value: Any) -> str:
@@ -164,9 +179,11 @@ def _judged(found: Iterable[Record]) -> list[str]:
 
 
 def _lines(item: Record, answer: str) -> list[str]:
-    """An answer with its reason, and its numbers on the next line."""
-    told = numbers(mapping(item, "numbers"))
-    return [f"{item.get('name')} {answer}: {item.get('reason', '')}", *([f"  {told}"] if told else [])]
+    """An answer with its reason, its numbers on the next line, and those of slices below."""
+    found = mapping(item, "numbers")
+    told = [f"  {numbers(found)}"] if numbers(found) else []
+    told += [f"    {value}: {said}" for value, said in by_slice(found)]
+    return [f"{item.get('name')} {answer}: {item.get('reason', '')}", *told]
 
 
 def _metrics(cycle: Cycle) -> list[str]:

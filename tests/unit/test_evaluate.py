@@ -27,6 +27,13 @@ def gate(metric: dict[str, Any], kind: str = "not_worse") -> dict[str, Any]:
     return named | {"min": None, "max": None, "margin": 0.01, "value": None, "confidence": 0.975}
 
 
+def rule(kind: str, metric: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A gate with a name like its kind."""
+    empty = dict.fromkeys(("metric", "better", "by", "min", "max", "margin", "value", "min_ratio", "that"))
+    named = {} if metric is None else {"metric": metric["name"], "better": metric["better"]}
+    return {**empty, "name": kind, "kind": kind, "relative": False, "confidence": 0.975, **named, **more}
+
+
 class World:
     """A holdout and two models' predictions on it, as files."""
 
@@ -41,33 +48,50 @@ class World:
         self.contender = np.clip(self.labels * 0.4 + draw.uniform(0, 0.6, n), 0, 1)
         self.champion: Any = np.clip(self.labels * 0.2 + draw.uniform(0, 0.8, n), 0, 1)
         self.champion_state: dict[str, Any] | None = {"trained_until": "2024-01-02T00:00:00Z"}
+        self.history: list[dict[str, Any]] | None = None
+        self.columns: dict[str, Any] = {}
+        self.predicted: dict[str, Any] = {}
+        self.section: dict[str, Any] = {}
+        self.label: dict[str, Any] | None = {}
 
-    def run(self, kind: str = "binary", metrics: Any = (AUC, LOSS), slices: Any = (), **more: Any) -> dict[str, Any]:
-        columns = {
+    def run(
+        self,
+        kind: str = "binary",
+        metrics: Any = (AUC, LOSS),
+        slices: Any = (),
+        gates: Any = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        columns: dict[str, Any] = {
             "row_id": self.ids,
             "event_time": pa.array([at(hour) for hour in self.hours], INSTANT),
             "y": self.labels,
             "shop": pa.array(self.shops, pa.string()),
+            **self.columns,
         }
         (self.folder / "holdout").mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(columns), self.folder / "holdout" / "data.parquet")
-        column = "score" if kind == "binary" else "prediction"
+        column = "score" if kind in ("binary", "ranking") else "prediction"
         for name in ("contender", "champion"):
             folder, scores = self.folder / name, getattr(self, name)
             folder.mkdir(exist_ok=True)
             if scores is None:
                 (folder / "absent.json").write_text("{}")
             else:
-                table = pa.table({"row_id": self.ids[: len(scores)], column: scores})
-                pq.write_table(table, folder / "predictions.parquet")
-        self.services.objects.put("attempts/a1/request/request.json", {"champion": self.champion_state})
+                own = scores if isinstance(scores, dict) else {column: scores}
+                ids = self.ids[: len(next(iter(own.values())))]
+                pq.write_table(pa.table({"row_id": ids, **own, **self.predicted}), folder / "predictions.parquet")
+        request = {"champion": self.champion_state} | ({} if self.history is None else {"history": self.history})
+        self.services.objects.put("attempts/a1/request/request.json", request)
+        usual = [gate(metric) for metric in metrics] + [gate(metrics[0], "range")]
         policy = {
-            "data": data({}, task=kind),
+            "data": data({}, task=kind) | ({} if self.label is not None else {"label": None}),
             "windows": windows(**more),
-            "evaluation": {"metrics": list(metrics), "slices": list(slices)},
-            "promotion": {"gates": [gate(metric) for metric in metrics] + [gate(metrics[0], "range")]},
+            "evaluation": {"metrics": list(metrics), "slices": list(slices), **self.section},
+            "promotion": {"gates": usual if gates is None else list(gates)},
         }
-        inputs = {name: self.folder / name for name in ("holdout", "contender", "champion")}
+        names = ("holdout", "contender", "champion", *(name for name in ("model",) if (self.folder / name).is_dir()))
+        inputs = {name: self.folder / name for name in names}
         result = evaluate.run(task("evaluate", self.folder, NOW, inputs, **policy), self.services)
         written: dict[str, Any] = json.loads(self.bytes())
         assert (result.status, dict(result.numbers)) == ("ok", written)

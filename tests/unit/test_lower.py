@@ -11,7 +11,7 @@ from ctc.compiler.document import fill_hyperparameters
 from ctc.compiler.ir import Branch, Node, Step, System
 from ctc.compiler.lower import bucket_uri, digest, lower
 from ctc.language.load import load_spec
-from ctc.language.spec import Spec
+from ctc.language.spec import Gate, Spec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -87,3 +87,11 @@ def test_hyperparameters_fill_their_places_only() -> None:
 )
 def test_a_bare_bucket_speaks_s3(bucket: str, uri: str) -> None:
     assert bucket_uri(bucket) == uri
+
+
+def test_the_model_reaches_evaluation_only_where_its_size_matters(spec: Spec) -> None:
+    weighed = replace(spec, promotion=replace(spec.promotion, gates=(Gate("small", "model_size", max=1e6),)))
+
+    for given, expected in ((spec, False), (weighed, True)):
+        steps = {step.name: step for step in lower(given, "kubeflow").train.steps()}
+        assert ("model" in dict(steps["evaluate"].inputs)) is expected

@@ -112,3 +112,44 @@ def test_absent_is_a_file_of_that_name(tmp_path: Path) -> None:
     assert not predictions.absent(tmp_path)
     (tmp_path / "absent.json").write_text("{}")
     assert predictions.absent(tmp_path)
+
+
+def test_columns_that_metrics_name_are_read_as_strictly(tmp_path: Path) -> None:
+    folder = written(
+        tmp_path, {"row_id": ["c", "a", "b"], "score": [0.3, 0.1, 0.2], "win": [3, 1, 2], "text": list("xyz")}
+    )
+
+    found = predictions.read_model(folder, ROWS, "ranking", also=["win", "gone"])
+    assert found.scores.tolist() == [0.1, 0.2, 0.3]
+    assert found.columns["win"].tolist() == [1.0, 2.0, 3.0]
+    assert "gone" not in found.columns
+    with pytest.raises(Malformed, match="`text` is string: write numbers"):
+        predictions.read_model(folder, ROWS, "ranking", also=["text"])
+
+
+def test_without_a_label_the_prediction_may_be_missing(tmp_path: Path) -> None:
+    folder = written(tmp_path, {"row_id": ROWS, "flag": [1, 0, 1]})
+
+    found = predictions.read_model(folder, ROWS, "binary", also=["flag"], labelled=False)
+    assert (len(found.scores), found.columns["flag"].tolist()) == (0, [1.0, 0.0, 1.0])
+    with pytest.raises(Malformed, match="no column `score`"):
+        predictions.read_model(folder, ROWS, "binary", also=["flag"])
+    written(tmp_path, {"row_id": ["a", "b"], "flag": [1, 0]})
+    with pytest.raises(Malformed, match="1 missing"):
+        predictions.read_model(folder, ROWS, "binary", labelled=False)
+
+
+def test_a_score_for_each_class(tmp_path: Path) -> None:
+    folder = written(tmp_path, {"row_id": ROWS, "score_no": [0.4, 0.5, 0.6], "score_yes": [0.6, 0.5, 0.4]})
+
+    assert predictions.class_names(predictions.names(folder)) == ["no", "yes"]
+    found = predictions.read_classes(folder, ROWS, ("maybe", "no", "yes"), {"no"})
+    assert found.scores.tolist() == [[0.0, 0.4, 0.6], [0.0, 0.5, 0.5], [0.0, 0.6, 0.4]]
+    with pytest.raises(Malformed, match="no column `score_maybe`"):
+        predictions.read_classes(folder, ROWS, ("maybe", "no", "yes"), {"maybe", "no"})
+
+
+def test_columns_that_were_added_to_the_rows(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"row_id": ["b", "a", "c"], "value": [2, 1, 3]}), tmp_path / "columns.parquet")
+
+    assert predictions.read_added(tmp_path, ROWS, ["value", "other"])["value"].tolist() == [1.0, 2.0, 3.0]

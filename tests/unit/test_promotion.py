@@ -19,8 +19,8 @@ def gate(kind: str, name: str = "it", **arguments: Any) -> dict[str, Any]:
     return {"name": name, "kind": kind, "metric": "auc", "better": "higher", **empty, **arguments}
 
 
-def section(*gates: dict[str, Any], prefer: str = "fresher") -> dict[str, Any]:
-    return {"prefer": prefer, "if_not_evaluable": "hold", "gates": list(gates)}
+def section(*gates: dict[str, Any], prefer: str = "fresher", unknown: str = "hold") -> dict[str, Any]:
+    return {"prefer": prefer, "if_not_evaluable": unknown, "gates": list(gates)}
 
 
 def evaluation(
@@ -183,5 +183,95 @@ def test_equal_models_are_promoted_as_often_as_the_confidence_says() -> None:
 
 
 def test_an_unknown_kind_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unknown gate kind 'parity'"):
-        decide(section(gate("parity")), evaluation())
+    with pytest.raises(ValueError, match="unknown gate kind 'latency'"):
+        decide(section(gate("latency")), evaluation())
+
+
+@pytest.mark.parametrize(
+    ("gates", "hold", "ask"),
+    [
+        (["pass"], "promote", "promote"),
+        (["fail"], "hold", "hold"),
+        (["unknown"], "hold", "ask"),
+        (["pass", "unknown"], "hold", "ask"),
+        (["fail", "unknown"], "hold", "hold"),
+        (["unknown", "fail"], "hold", "hold"),
+        (["absent", "pass"], "promote", "promote"),
+        (["absent", "unknown"], "hold", "ask"),
+        ([], "hold", "hold"),
+    ],
+)
+@pytest.mark.parametrize("prefer", ["fresher", "champion"])
+def test_hold_or_ask(gates: list[str], hold: str, ask: str, prefer: str) -> None:
+    """A failed gate holds; one without an answer holds or asks; the first champion is no exception."""
+    made = {"pass": gate("range", min=0.7), "fail": gate("range", min=0.9), "absent": gate("min_gain", value=0.0)}
+    rules = [made.get(kind, gate("range", metric="loss", min=0.0)) for kind in gates]
+    found = evaluation(champion="absent" if "absent" in gates else "evaluated")
+    for unknown, expected in (("hold", hold), ("ask", ask)):
+        verdict = decide(section(*rules, prefer=prefer, unknown=unknown), found)
+        assert (verdict["decision"], verdict["promote"]) == (expected, expected != "hold")
+        assert verdict["reason"]
+
+
+def by_slice(**slices: dict[str, Any]) -> dict[str, Any]:
+    return {**measured(), "by": "shop", "worst": next(iter(slices), None), "slices": slices, "not_judged": {}}
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        ({"a": measured(), "b": measured()}, "pass"),
+        ({"a": measured(), "b": measured(lower=-0.02)}, "fail"),
+        ({"a": measured(status="not_evaluable", reason="one class"), "b": measured(lower=-0.02)}, "fail"),
+        ({"a": measured(), "b": measured(status="not_evaluable", reason="one class")}, "not_evaluable"),
+        ({"a": measured(confidence=0.99), "b": measured(confidence=0.97)}, "not_evaluable"),
+        ({"a": measured(lower=NAN)}, "not_evaluable"),
+    ],
+)
+def test_a_comparison_by_slice(slices: dict[str, Any], expected: str) -> None:
+    verdict = decide(section(gate("not_worse", margin=0.01, by="shop")), evaluation(it=by_slice(**slices)))
+    assert answer(verdict) == expected
+
+
+@pytest.mark.parametrize(("lower", "expected"), [(-0.05, "pass"), (-0.0501, "fail")])
+def test_a_relative_margin(lower: float, expected: str) -> None:
+    found = evaluation(it=measured(lower=lower, margin=0.05))
+    assert answer(decide(section(gate("not_worse", margin=0.1, relative=True)), found)) == expected
+    del found["gates"]["it"]["margin"]
+    assert answer(decide(section(gate("not_worse", margin=0.1, relative=True)), found)) == "not_evaluable"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "pass"),
+        ({"lower": 0.79}, "fail"),
+        ({"lower": NAN}, "not_evaluable"),
+        ({"confidence": 0.9}, "not_evaluable"),
+        ({"status": "not_evaluable", "reason": "one slice"}, "not_evaluable"),
+    ],
+)
+@pytest.mark.parametrize("champion", ["evaluated", "absent", "not_comparable"])
+def test_parity(changes: dict[str, Any], expected: str, champion: str) -> None:
+    numbers = {"ratio": 0.9, "lower": 0.8, "lowest": "a", "highest": "b", "slices": {}, "not_judged": {}}
+    found = evaluation(champion=champion, it={**measured(), **numbers, **changes})
+    assert answer(decide(section(gate("parity", by="shop", min_ratio=0.8)), found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("that", "champion", "expected"),
+    [
+        ("auc >= 0.8", "absent", "pass"),
+        ("auc > 0.8", "absent", "fail"),
+        ("auc > champion.auc", "absent", "not_applicable"),
+        ("auc > champion.auc", "not_comparable", "not_evaluable"),
+        ("auc > champion.auc", "evaluated", "pass"),
+        ("auc > champion.auc + 0.01", "evaluated", "fail"),
+        ("loss < 1", "evaluated", "not_evaluable"),
+    ],
+)
+def test_expressions(that: str, champion: str, expected: str) -> None:
+    values = {"status": "ok", "reason": "", "metrics": {"auc": {"contender": 0.75, "champion": 0.745}}}
+    unknown = {"status": "not_evaluable", "reason": "the champion cannot be run"}
+    found = evaluation(champion=champion, it=unknown if champion == "not_comparable" else values)
+    assert answer(decide(section(gate("expression", metric=None, better=None, that=that)), found)) == expected

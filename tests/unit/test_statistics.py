@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
 
 from ctc.policy.statistics import (
     Bound,
@@ -23,6 +24,7 @@ from ctc.policy.statistics import (
     auc_interval,
     bootstrap_interval,
     delong,
+    holm,
     lower_bound,
     paired_bootstrap,
 )
@@ -170,3 +172,71 @@ def test_what_cannot_be_resampled_says_why(n: int, reason: str) -> None:
 
     with pytest.raises(NotEvaluable, match=reason):
         paired_bootstrap(rare, n, seed=0, resamples=500)
+
+
+def test_units_of_one_row_are_rows(vectors: Any) -> None:
+    _, labels, contender, champion = vectors
+    units = np.random.default_rng(3).permutation(len(labels))
+    rows = delong(labels, contender, champion)
+    assert delong(labels, contender, champion, units=units).se == pytest.approx(rows.se, rel=1e-12)
+    one, other = auc_interval(labels, contender), auc_interval(labels, contender, units=units)
+    assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-12)
+
+
+def test_rows_that_repeat_within_their_unit_say_no_more() -> None:
+    draw = np.random.default_rng(5)
+    labels = draw.integers(0, 2, 300).astype(float)
+    contender, champion = labels + draw.normal(size=300), labels + draw.normal(size=300)
+    alone = delong(labels, contender, champion)
+    again = [np.repeat(column, 4) for column in (labels, contender, champion)]
+    found = delong(again[0], again[1], again[2], units=np.repeat(np.arange(300), 4))
+    assert found.gain == pytest.approx(alone.gain, abs=1e-12)
+    assert found.se == pytest.approx(alone.se, rel=1e-9)
+    assert delong(again[0], again[1], again[2]).se < 0.6 * alone.se
+
+
+def test_the_variance_of_units_covers() -> None:
+    """Obuchowski (1997): scores of a unit are alike, in both models; one bound in twenty misses the true gain of 0."""
+    draw = np.random.default_rng(11)
+    missed, trials = 0, 600
+    for _ in range(trials):
+        units = np.repeat(np.arange(80), 5)
+        labels = (draw.random(400) < 0.4).astype(float)
+        shared, own = draw.normal(size=(2, 80)), draw.normal(size=(2, 400))
+        one, other = (labels + shared[k][units] + own[k] for k in (0, 1))
+        found = delong(labels, one, other, units=units)
+        missed += lower_bound(found.gain, found.se, 0.95) > 0
+    assert 0.02 < missed / trials < 0.08
+
+
+def test_a_share_of_the_champion() -> None:
+    draw = np.random.default_rng(6)
+    labels = draw.integers(0, 2, 200).astype(float)
+    one, other = labels + draw.normal(size=200), labels + draw.normal(size=200)
+    found, alone = delong(labels, one, other, share=0.98), delong(labels, one, other, share=0.0)
+    assert found.gain == pytest.approx(found.contender - 0.98 * found.champion, abs=1e-12)
+    assert alone.se == pytest.approx((auc_interval(labels, one, 0.6826894921370859).high - alone.contender), rel=1e-9)
+
+
+def test_a_class_within_one_unit() -> None:
+    with pytest.raises(NotEvaluable, match="one unit"):
+        delong([1, 1, 0, 0], [4, 3, 2, 1], [4, 1, 2, 3], units=np.array([0, 0, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("p_values", "levels"),
+    [
+        ([0.01], [0.05]),
+        ([0.01, 0.04], [0.025, 0.05]),
+        ([0.04, 0.001, 0.02], [0.05, 0.05 / 3, 0.025]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(p_values: list[float], levels: list[float]) -> None:
+    assert holm(p_values, 0.05) == pytest.approx(levels)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from([0.01, 0.05, 0.5]))
+def test_holm_rejects_all_where_statsmodels_does(p_values: list[float], level: float) -> None:
+    rejected = multipletests(p_values, alpha=level, method="holm")[0]
+    assert all(p <= own for p, own in zip(p_values, holm(p_values, level), strict=True)) == bool(rejected.all())

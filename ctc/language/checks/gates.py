@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from ctc.diagnostics import Severity
+from ctc.language import comparison
 from ctc.language.checks import Finding, check, suggest
 from ctc.language.spec import Gate, Metric, Spec
 from ctc.language.typed import HIGHER_IS_BETTER
@@ -201,9 +202,14 @@ def the_champion_is_compared(spec: Spec) -> Iterator[Finding]:
     comparable = any(metric.better != "neither" for metric in spec.evaluation.metrics)
     if not gates or not comparable or spec.promotion.prefer == "champion":
         return
-    if not any(gate.kind in RELATIVE for gate in gates):
+    if not any(gate.kind in RELATIVE or _looks_at_champion(gate) for gate in gates):
         message = "no gate compares with the champion: any model that passes replaces a better one"
         yield Finding("promotion.gates", message, "add `not_worse: {not_worse: {metric: ..., margin: ...}}`")
+
+
+def _looks_at_champion(gate: Gate) -> bool:
+    """Whether an expression does; what is none is CT426's."""
+    return gate.that is not None and (comparison.problem(gate.that) != "" or comparison.names_champion(gate.that))
 
 
 @check("CT257", "a comparison by a metric that has no better and worse")
@@ -256,6 +262,23 @@ def gates_name_slices(spec: Spec) -> Iterator[Finding]:
             advice,
             ("evaluation.slices", "slices are defined here") if names else None,
         )
+
+
+@check("CT426", "an expression gate that compares no metrics")
+def expressions_compare_metrics(spec: Spec) -> Iterator[Finding]:
+    known = [metric.name for metric in spec.evaluation.metrics]
+    for gate in spec.promotion.gates:
+        if gate.that is None:
+            continue
+        path = f"promotion.gates.{gate.name}.expression.that"
+        problem = comparison.problem(gate.that)
+        if problem:
+            yield Finding(path, f"`{gate.that}`: {problem}", "write such as `recall >= champion.recall - 0.01`")
+            continue
+        for name in comparison.metrics_of(gate.that):
+            if name not in known:
+                message = f"there is no metric `{name}`"
+                yield Finding(path, message, suggest(name, known), ("evaluation.metrics", "metrics are defined here"))
 
 
 @check("CT421", "a gate that another one already implies", Severity.WARNING)

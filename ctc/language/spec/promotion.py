@@ -47,7 +47,7 @@ class Evaluation(Value):
     score: Score | None = None
 
 
-GateKind = Literal["range", "not_worse", "min_gain", "parity", "latency", "model_size", "forgetting"]
+GateKind = Literal["range", "not_worse", "min_gain", "parity", "latency", "model_size", "forgetting", "expression"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,7 +58,7 @@ class Gate(Value):
     direction; with `relative`, a share of the champion's value) at a one-sided `confidence`. `min_gain`: the lower
     bound of the gain must exceed `value`. `parity`: worst slice to best, at least `min_ratio`. `latency`: `p50` and
     `p99` in seconds at `rate` requests a second. `model_size`: `max` in bytes. `forgetting`: `not_worse` on a fixed
-    `source`.
+    `source`. `expression`: `that` compares metrics.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Gate(Value):
     rate: float | None = None
     serving: str | None = None
     source: str | None = None
+    that: str | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
