@@ -73,7 +73,14 @@ def _data(spec: Spec) -> dict[str, Any]:
         "rows": spec.rows.name,
         "label": None if spec.label is None else _label(spec.label),
         "columns": {"drop": list(spec.columns.drop), "audit": list(spec.columns.audit)},
+        "judged_by": _judged_by(spec),
     }
+
+
+def _judged_by(spec: Spec) -> list[str]:
+    """The columns that evaluation reads of the snapshot, without those that `evaluation.score` may add."""
+    slices = [] if spec.evaluation.score is not None else [part.column for part in spec.evaluation.slices]
+    return list(dict.fromkeys([*spec.evaluation.unit, *slices]))
 
 
 def _label(label: Label) -> dict[str, Any]:
