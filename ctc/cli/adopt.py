@@ -34,7 +34,7 @@ def adopt(spec: Path, model: str, trained_until: str, image: str | None, why: st
     Exit codes: 0 done; 3 refused: there is a champion already, or no such folder.
     """
     from ctc.cli.run import choose_target, load_quietly
-    from ctc.compiler.document import fill_hyperparameters
+    from ctc.compiler.training import fill_hyperparameters
     from ctc.policy.windows import format_instant
     from ctc.run.local import parse_instant
 

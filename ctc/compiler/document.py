@@ -6,12 +6,9 @@ fractions. `ctc/policy` and `ctc/steps` read these sections; neither sees the sp
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from typing import Any
 
-from ctc.compiler import triggers
-from ctc.compiler.bundle import canonical
+from ctc.compiler import training, triggers
 from ctc.language.power import RELATIVE, attempts_that_share, confidence_of
 from ctc.language.spec import (
     NO_TIME,
@@ -21,7 +18,6 @@ from ctc.language.spec import (
     Holdout,
     Label,
     PredictionColumns,
-    Secret,
     Source,
     Spec,
 )
@@ -46,12 +42,12 @@ def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str)
         "data": _data,
         "windows": _windows,
         "validation": _validation,
-        "training": _training,
+        "training": training.section,
         "evaluation": _evaluation,
         "promotion": _promotion,
         "triggers": triggers.section,
         "registry": _registry,
-        "format": _format,
+        "format": training.row_format,
         "steps": _steps,
     }
     return {
@@ -76,7 +72,14 @@ def _data(spec: Spec) -> dict[str, Any]:
         "rows": spec.rows.name,
         "label": None if spec.label is None else _label(spec.label),
         "columns": {"drop": list(spec.columns.drop), "audit": list(spec.columns.audit)},
+        "judged_by": _judged_by(spec),
     }
+
+
+def _judged_by(spec: Spec) -> list[str]:
+    """The columns that evaluation reads of the snapshot, without those that `evaluation.score` may add."""
+    slices = [] if spec.evaluation.score is not None else [part.column for part in spec.evaluation.slices]
+    return list(dict.fromkeys([*spec.evaluation.unit, *slices]))
 
 
 def _label(label: Label) -> dict[str, Any]:
@@ -180,51 +183,9 @@ def _validation(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _training(spec: Spec) -> dict[str, Any]:
-    return {
-        "image": spec.training.image,
-        "predict": list(_filled(spec, spec.training.predict)),
-        "hyperparameters": dict(spec.training.hyperparameters),
-        "inputs": {given.name: given.digest for given in spec.training.inputs},
-        "csv": _format(spec)["csv"],
-        "apply": None if spec.prepare is None else list(_filled(spec, spec.prepare.apply)),
-        "digest": _training_digest(spec),
-        "seed": spec.training.seed,
-        "timeout": spec.training.timeout.total_seconds(),
-        "retries": spec.training.retries,
-    }
-
-
-def _training_digest(spec: Spec) -> str:
-    """sha256 of what a model is made of beside rows and code: images, commands, parameters, files, variables."""
-    training, prepare = spec.training, spec.prepare
-    made = {
-        "image": training.image,
-        "argv": list(training.argv),
-        "predict": list(training.predict),
-        "hyperparameters": dict(training.hyperparameters),
-        "seed": training.seed,
-        "env": {name: plain(value) for name, value in training.env.items()},
-        "inputs": {given.name: given.digest for given in training.inputs},
-        "format": _format(spec),
-        "prepare": None if prepare is None else [prepare.image, list(prepare.fit), list(prepare.apply)],
-    }
-    return hashlib.sha256(canonical(made)).hexdigest()
-
-
-def _format(spec: Spec) -> dict[str, Any]:
-    """How the rows are written that the user's code reads; `csv` is None for Parquet."""
-    form = spec.training.format
-    return {"csv": None if form is None else {"delimiter": form.delimiter}}
-
-
 def _steps(spec: Spec) -> dict[str, Any]:
     """Which of the steps there are that not every pipeline has."""
     return {"prepare": spec.prepare is not None}
-
-
-def _filled(spec: Spec, argv: tuple[str, ...]) -> tuple[str, ...]:
-    return fill_hyperparameters(argv, spec.training.hyperparameters)
 
 
 def _evaluation(spec: Spec) -> dict[str, Any]:
@@ -293,18 +254,3 @@ def _gate(spec: Spec, gate: Gate, better: str | None) -> dict[str, Any]:
 
 def _registry(spec: Spec) -> dict[str, Any]:
     return {"model": spec.deployed_name}
-
-
-def fill_hyperparameters(argv: tuple[str, ...], hyperparameters: Mapping[str, object]) -> tuple[str, ...]:
-    """Replaces each `{hp.NAME}`; the placeholders of paths stay for the step to fill."""
-    words = list(argv)
-    for name, value in hyperparameters.items():
-        words = [word.replace(f"{{hp.{name}}}", plain(value)) for word in words]
-    return tuple(words)
-
-
-def plain(value: object) -> str:
-    """A value as a word or a variable: `true` and `false` in small letters. A secret is only its name."""
-    if isinstance(value, Secret):
-        return f"secret {value.secret}"
-    return str(value).lower() if isinstance(value, bool) else str(value)

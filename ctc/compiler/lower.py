@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ctc.compiler.bundle import canonical
-from ctc.compiler.document import document, fill_hyperparameters, plain
+from ctc.compiler.document import document
 from ctc.compiler.ir import (
     Branch,
     Node,
@@ -21,6 +21,7 @@ from ctc.compiler.ir import (
     System,
     Wakes,
 )
+from ctc.compiler.training import fill_hyperparameters, plain
 from ctc.compiler.triggers import meaning
 from ctc.language.spec import (
     DriftTrigger,

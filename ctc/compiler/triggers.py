@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ctc.compiler.bundle import canonical
+from ctc.compiler import training
 from ctc.language.spec import (
     Approval,
     DriftTrigger,
@@ -43,7 +42,7 @@ def section(spec: Spec) -> dict[str, Any]:
         "resume_rows": policy.resume,
         "staleness": None if policy.staleness is None else policy.staleness.total_seconds(),
         "on_deploy": spec.retraining.on_deploy,
-        "training": training_digest(spec),
+        "training": training.digest(spec),
         "approval": None if promotion.approval is None else _approval(promotion.approval),
         "first": None if promotion.first is None else _approval(promotion.first),
         "rollout": None if spec.rollout is None else _rollout(spec, spec.rollout),
@@ -56,11 +55,6 @@ def section(spec: Spec) -> dict[str, Any]:
         },
         "remember": 0.0 if promotion.false_promotions is None else promotion.false_promotions.per.total_seconds(),
     }
-
-
-def training_digest(spec: Spec) -> str:
-    """sha256 of the training section, code left out: that is the image's, or lies beside the spec."""
-    return hashlib.sha256(canonical(spec.training, meaning)).hexdigest()
 
 
 def _approval(approval: Approval) -> dict[str, Any]:

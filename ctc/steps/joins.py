@@ -7,6 +7,7 @@ from typing import Any
 
 import ibis
 
+from ctc.policy.windows import BEGINNING
 from ctc.steps import engine
 from ctc.steps.task import StepFailed
 
@@ -107,18 +108,31 @@ def as_of(connection: Any, rows: Any, name: str, source: Data, by: str, only: st
     for key in keys:
         engine.require(key, rows.columns, "the source with `role: rows`")
         engine.require_comparable(rows[key], read[key], f"source {name}: join by `{key}`")
-    if known is None:
-        raise StepFailed(f"source {name}: say when its rows are known, with `known_at:` or `event_time:`")
     if only is not None:
         engine.require(only, read.columns, f"source {name}")
-        read = read.select(*keys, known, only)
+        read = read.select(*filter(None, (*keys, known)), only)
     wanted = _wanted(read, source)
     _refuse_clash(rows.columns, wanted, name)
+    if known is None:
+        # Only rows that have no time themselves are joined to such a source: what it says, it always said.
+        _require_once(connection, read, keys, name)
+        known = "_ctc_always"
+        read = read.mutate(**{known: engine.literal(BEGINNING)})
     read = engine.latest(read, keys, known).rename(_ctc_known=known, **{f"_ctc_key_{key}": key for key in keys})
     matches = [rows[key] == read[f"_ctc_key_{key}"] for key in keys]
     joined = rows.asof_join(read, rows[by] >= read["_ctc_known"], matches)
     met = {f"{MET}{name}": joined["_ctc_known"].notnull()} if only is None else {}
     return joined.mutate(**met).select(*rows.columns, *wanted, *met)
+
+
+def _require_once(connection: Any, read: Any, keys: Sequence[str], name: str) -> None:
+    counted = read.group_by(list(keys)).aggregate(n=read.count()).filter(ibis._.n > 1)
+    repeated = int(engine.one(connection, counted.aggregate(n=counted.count()))["n"])
+    if repeated:
+        raise StepFailed(
+            f"source {name}: {repeated} values of `{', '.join(keys)}` stand in more than one row, and nothing says "
+            "which is the latest; add `known_at:`, or keep one row of each"
+        )
 
 
 def _refuse_clash(columns: Sequence[str], wanted: Sequence[str], name: str) -> None:

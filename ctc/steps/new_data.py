@@ -23,10 +23,9 @@ def count(data: Mapping[str, Any], asked: Sequence[RowsQuestion], now: datetime)
     connection = engine.connect()
     source = data["sources"][data["rows"]]
     event, instant = source["event_time"], source["known_at"] or source["event_time"]
-    if instant is None:
-        reason = (
-            f"source {data['rows']} does not say when its rows became known, so new ones cannot be told from old ones"
-        )
+    silent = _silent(data)
+    if silent is not None:
+        reason = f"source {silent} does not say when its rows became known, so new ones cannot be told from old ones"
         return {question.name: NotEvaluable(f"{reason}; give it `known_at`") for question in asked}
     rows = engine.table(connection, data["rows"], source)
     known = rows[instant]
@@ -44,6 +43,13 @@ def count(data: Mapping[str, Any], asked: Sequence[RowsQuestion], now: datetime)
         found = engine.one(connection, chosen.aggregate(rows=chosen.count(), unsettled=unsettled.sum()))
         answers[question.name] = NewRows(int(found["rows"]), int(found["unsettled"] or 0))
     return answers
+
+
+def _silent(data: Mapping[str, Any]) -> str | None:
+    """The source, of rows or labels, that does not say when its rows became known; None if both do."""
+    names = [data["rows"], *([] if data["label"] is None else [data["label"]["source"]])]
+    known = {name: data["sources"][name]["known_at"] or data["sources"][name]["event_time"] for name in names}
+    return next((name for name in names if known[name] is None), None)
 
 
 def _labelled(connection: Any, rows: Any, data: Mapping[str, Any], now: datetime) -> Any:

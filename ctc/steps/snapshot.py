@@ -93,12 +93,18 @@ def _joined(
 
 
 def _shown(rows: Any, data: Mapping[str, Any]) -> Any:
-    """`rows` without what is dropped. StepFailed if a column that is to be hidden is not among theirs."""
+    """`rows` without what is dropped. StepFailed if they lack a column that is to be hidden, or that evaluation needs.
+
+    Told here, not after a training whose model could not be judged.
+    """
     known = [column for column in rows.columns if not column.startswith(engine.OWN)]
     for place in ("drop", "audit"):
         for column in data["columns"][place]:
             engine.require(column, known, f"`columns.{place}`: the joined snapshot")
-    return rows.drop(DEADLINE, *data["columns"]["drop"])
+    shown = rows.drop(DEADLINE, *data["columns"]["drop"])
+    for column in data.get("judged_by", ()):
+        engine.require(column, shown.columns, "`evaluation.unit` or `evaluation.slices`: the joined snapshot")
+    return shown
 
 
 def _known_rows(

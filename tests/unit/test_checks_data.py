@@ -139,6 +139,13 @@ def test_each_role_has_its_keys(role: str, given: str, code: str) -> None:
     assert found == ([code] if code else [])
 
 
+def test_features_of_rows_without_time_need_not_say_when_they_were_known() -> None:
+    silent = "sources: {other: {role: features, parquet: {path: x}, join: {to: parcels, key: [x]}}}"
+
+    assert findings("CT205", silent)
+    assert not findings("CT205", silent, "sources: {parcels: {event_time: none}}")
+
+
 @pytest.mark.parametrize(
     ("by", "wrong"), [("api", False), ("nightly", True), ("app", True)], ids=["server", "batch", "nothing"]
 )

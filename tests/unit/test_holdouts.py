@@ -272,3 +272,26 @@ def test_features_that_were_known_only_after_every_row_are_leakage(tmp_path: Pat
 
     with pytest.raises(StepFailed, match=r"source prices: 20 rows meet it by their key.*`known` is later.*leakage"):
         run(tmp_path, {"main": many(), "prices": late, "judges": []}, section("time", window=None))
+
+
+def keyed(folder: Path, shops: list[str], **main: Any) -> list[Any]:
+    """The prices that rows get from a source that does not say when its rows were known."""
+    types = {"shop": pa.string(), "price": pa.int64()}
+    prices = [{"shop": shop, "price": index} for index, shop in enumerate(shops)]
+    sources = {
+        "main": source("rows", store(folder / "main.parquet", MAIN, many(12)), key=["id"], **main),
+        "prices": source("features", store(folder / "prices.parquet", types, prices), join=["shop"]),
+    }
+    policy = data(sources, label={"source": "main", "known_after": 0.0})
+    described = section("hash", window=None)
+    snapshot.run(task("snapshot", folder, NOW, data=policy, windows=described), services(folder))
+    return [(row["shop"], row["price"]) for row in load(folder / "out" / "train")]
+
+
+def test_without_time_features_may_be_joined_by_a_key_that_is_there_once(tmp_path: Path) -> None:
+    assert set(keyed(tmp_path, ["b", "a"])) <= {("a", 1), ("b", 0), ("c", None)}
+
+
+def test_without_time_features_of_one_key_that_say_nothing_of_time_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match="source prices: 1 values of `shop` stand in more than one row"):
+        keyed(tmp_path, ["b", "a", "a"])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ctc.compiler.document import fill_hyperparameters
 from ctc.compiler.ir import Branch, Node, Step, System
 from ctc.compiler.lower import bucket_uri, digest, lower
+from ctc.compiler.training import fill_hyperparameters
 from ctc.language.load import load_spec
 from ctc.language.spec import Gate, Spec
 

@@ -161,6 +161,16 @@ def test_rows_that_do_not_say_when_they_were_known_cannot_be_counted_as_new(tmp_
     assert "source main does not say when its rows became known" in found.reason
 
 
+def test_labels_that_do_not_say_when_they_were_known_cannot_be_counted_as_new(tmp_path: Path) -> None:
+    described = section(tmp_path, [{"id": 1, "at": None, "seen": at(30)}], [{"id": 1, "known": at(30), "y": 1}], "drop")
+    described["sources"]["labels"]["known_at"] = None
+
+    found = new_data.count(described, [RowsQuestion("q", None, NOW, NOW)], NOW)["q"]
+
+    assert isinstance(found, NotEvaluable)
+    assert "source labels does not say" in found.reason
+
+
 def test_rows_that_are_not_kept_do_not_count(tmp_path: Path) -> None:
     described = section(
         tmp_path, [{"id": hour, "at": at(hour), "seen": at(hour)} for hour in (30, 31)], None, "negative"

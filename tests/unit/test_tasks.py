@@ -104,6 +104,13 @@ def test_a_ranking_without_its_group_is_refused(tmp_path: Path, more: Row, said:
         taken(tmp_path, [0, 1], pa.int64(), **{"task": "ranking", "ranking": {"group": "group"}} | more)
 
 
+def test_a_column_that_evaluation_needs_is_missed_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(
+        StepFailed, match=r"`evaluation.slices`: the joined snapshot has no column `groop`; did you mean"
+    ):
+        taken(tmp_path, [0, 1], pa.int64(), judged_by=["id", "groop"])
+
+
 def test_without_labels_every_row_counts(tmp_path: Path) -> None:
     rows = [{"id": index, "at": at(47 - index / 2), "group": None} for index in range(40)]
     main = source("rows", store(tmp_path / "main.parquet", MAIN, rows), event_time="at", key=["id"])
