@@ -24,7 +24,7 @@ VERSION = 1
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "wake": ("data", "windows", "training", "triggers"),
-    "snapshot": ("data", "windows"),
+    "snapshot": ("data", "windows", "validation"),
     "validate": ("data", "validation"),
     "evaluate": ("data", "windows", "evaluation", "promotion"),
     "decide": ("promotion",),
@@ -112,6 +112,9 @@ def _validation(spec: Spec) -> dict[str, Any]:
                 "name": check.name,
                 "kind": check.kind,
                 "source": check.source,
+                "over": None
+                if check.over is None
+                else {"source": check.over.source, "window": check.over.window.total_seconds()},
                 "on_fail": check.on_fail,
                 "arguments": dict(check.arguments),
             }

@@ -83,7 +83,7 @@ class _Builder:
         snapshot = self.ours(
             "snapshot",
             origin="sources",
-            outputs=("train", "valid", "rows", "holdout"),
+            outputs=("train", "valid", "rows", "holdout", *self._set_aside()),
             flags=("go",),
             parameters=attempt,
         )
@@ -151,6 +151,10 @@ class _Builder:
             document=document(self.spec, name, target=self.target, root=self.root, spec_digest=self.spec_digest),
             **fields,
         )
+
+    def _set_aside(self) -> tuple[str, ...]:
+        """The output for rows that a check sets aside, where one may."""
+        return ("quarantine",) if any(check.on_fail == "quarantine" for check in self.spec.checks) else ()
 
     def _train_step(self) -> Step:
         training = self.spec.training

@@ -18,7 +18,7 @@ from typing import Any
 import ibis
 
 from ctc.policy.windows import Windows, format_instant
-from ctc.steps import engine
+from ctc.steps import engine, quarantine
 from ctc.steps.ports import Services
 from ctc.steps.task import Result, StepFailed, Task
 
@@ -50,13 +50,14 @@ def _taken(connection: Any, task: Task) -> Result:
     label = _Label(data["label"]["column"], data["label"]["absent"])
     joined = engine.hold(connection, "joined", _joined(connection, data, windows, task.instant))
     absent = _require_rows(connection, joined, label, data)
-    labelled = _with_labels(joined, label)
+    labelled, aside = quarantine.set_aside(connection, _with_labels(joined, label), task)
     parts = _split(connection, labelled, windows, float(section["validation_share"]))
     _write(connection, task, parts, data)
     counts = {name: int(engine.one(connection, part.aggregate(n=part.count()))["n"]) for name, part in parts.items()}
     facts = {
         "rows": counts,
         "absent_labels": absent,
+        **aside,
         **_label_facts(connection, labelled, label, data["task"]),
         "fingerprint": _fingerprint(connection, labelled),
     }
