@@ -26,7 +26,6 @@ _LOCKED = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    "TimeZone": "UTC",
 }
 
 
@@ -56,14 +55,14 @@ def require_condition(expression: str, types: Mapping[str, str], where: str) -> 
     connection = duckdb.connect(config=_LOCKED)
     try:
         connection.execute("SET lock_configuration = true")
-        problem = _problem(connection, expression) or _unbound(connection, expression, types)
+        problem = _problem(connection, expression, types) or _unbound(connection, expression, types)
     finally:
         connection.close()
     if problem:
         raise StepFailed(f"{where}: the expression `{' '.join(expression.split())}` {problem}")
 
 
-def _problem(connection: Any, expression: str) -> str:
+def _problem(connection: Any, expression: str, types: Mapping[str, str]) -> str:
     plain, given = (_parsed(connection, text) for text in ("true", expression))
     if given.get("error"):
         return f"cannot be read: {str(given.get('error_message')).splitlines()[0]}"
@@ -77,7 +76,7 @@ def _problem(connection: Any, expression: str) -> str:
     # All that is not the one expression must be as in a query that has nothing else.
     if len(chosen) != 1 or _unplaced(found) != _unplaced(wanted):
         return statement
-    return _impure(connection, chosen[0], frozenset())
+    return _impure(connection, chosen[0], frozenset(name.lower() for name in types), frozenset())
 
 
 def _parsed(connection: Any, expression: str) -> dict[str, Any]:
@@ -96,41 +95,49 @@ def _unplaced(node: Any) -> Any:
     return [_unplaced(item) for item in node] if isinstance(node, list) else node
 
 
-def _impure(connection: Any, node: Any, within: frozenset[str]) -> str:
-    """What in a parsed expression reads more than the row; empty if nothing does."""
+def _impure(connection: Any, node: Any, columns: frozenset[str], within: frozenset[str]) -> str:
+    """What in a parsed expression reads more than `columns` (small letters); empty if nothing does.
+
+    `within` are the macros whose definition the expression is part of.
+    """
     if isinstance(node, list):
-        return next((said for item in node if (said := _impure(connection, item, within))), "")
+        return next((said for item in node if (said := _impure(connection, item, columns, within))), "")
     if not isinstance(node, dict):
         return ""
     part = node.get("class")
     if part is not None and part not in _PARTS:
         return f"has a {str(part).lower()}, and a condition reads the columns of one row only"
+    # What is no column may be a value of the engine's, such as `current_timestamp`.
+    if part == "COLUMN_REF" and str(node["column_names"][0]).lower() not in columns:
+        return f"reads `{'.'.join(node['column_names'])}`, which is no column"
     if part == "FUNCTION":
         said = _function(connection, str(node["function_name"]).lower(), within)
         if said:
             return said
-    return _impure(connection, list(node.values()), within)
+    return _impure(connection, list(node.values()), columns, within)
 
 
 def _function(connection: Any, name: str, within: frozenset[str]) -> str:
     known = connection.execute(
-        "SELECT function_type, stability, macro_definition FROM duckdb_functions() WHERE lower(function_name) = ?",
+        "SELECT function_type, stability, macro_definition, parameters FROM duckdb_functions() "
+        "WHERE lower(function_name) = ?",
         [name],
     ).fetchall()
     if not known or name in within:
         return f"calls `{name}`, which is no function of the engine"
-    kinds = {kind for kind, _, _ in known}
+    kinds = {kind for kind, *_ in known}
     if kinds & {"aggregate", "window"}:
         return f"calls `{name}`, which is of many rows; this holds or fails for each row"
     refused = f"calls `{name}`, whose answer does not depend on the row alone"
     if name.startswith(_REFUSED) or kinds & {"table", "table_macro", "pragma"}:
         return refused
-    for kind, stability, definition in known:
+    for kind, stability, definition, parameters in known:
         if kind == "scalar" and stability != "CONSISTENT":
             return refused
         if kind == "macro":
             parsed = _parsed(connection, definition)
-            if parsed.get("error") or _impure(connection, parsed["statements"], within | {name}):
+            own = frozenset(str(parameter).lower() for parameter in parameters)
+            if parsed.get("error") or _impure(connection, parsed["statements"], own, within | {name}):
                 return refused
     return ""
 

@@ -2,8 +2,9 @@
 
 Numbers, booleans and times rank by themselves, either way round. Missing values rank below all others or above them,
 whichever tells more. A text ranks by the share of positive labels that its value has among the *other* rows: the rows
-are cut into five parts by a hash of their key, and a value's share leaves the row's own part out, with one row of the
-overall share added. So a value that stands once tells nothing, and a key of many values does not look like a leak.
+are cut into five parts by a hash of their key, a value's share leaves the row's own part out, with one row of the
+overall share added, and rows are compared within their part. So a value that stands once tells nothing, and neither a
+key of many values nor a column of one value looks like a leak.
 """
 
 from __future__ import annotations
@@ -81,12 +82,11 @@ def area(connection: Any, sample: Any, column: str, text: bool, positives: int, 
     Of numbers the one with missing values at the end that makes it differ more from one half.
     """
     if text:
-        value = _told_by_others(sample, column, positives, negatives)
-        wins, _, _ = _wins(connection, value)
-        return wins / (positives * negatives)
+        wins, _, _, pairs = _wins(connection, _told_by_others(sample, column, positives, negatives), _FOLD)
+        return wins / pairs if pairs else 0.5
     present = sample.filter(~engine.missing(sample[column]))
     cells = present.group_by(value=present[column]).aggregate(positive=present[_Y].sum(), rows=present.count())
-    wins, placed, against = _wins(connection, cells)
+    wins, placed, against, _ = _wins(connection, cells.mutate(**{_FOLD: 0}), _FOLD)
     without, without_against = positives - placed, negatives - against
     ties = 0.5 * without * without_against
     lowest = (wins + placed * without_against + ties) / (positives * negatives)
@@ -94,18 +94,32 @@ def area(connection: Any, sample: Any, column: str, text: bool, positives: int, 
     return max(lowest, highest, key=lambda found: abs(found - 0.5))
 
 
-def _wins(connection: Any, cells: Any) -> tuple[float, int, int]:
-    """Pairs of a positive and a negative row in the right order (ties half), and the rows of both classes."""
-    grouped = cells.group_by("value").aggregate(positive=cells["positive"].sum(), rows=cells["rows"].sum())
+def _wins(connection: Any, cells: Any, part: str) -> tuple[float, int, int, float]:
+    """Pairs of a positive and a negative row in the right order (ties half), the rows of both classes, and all pairs.
+
+    Pairs are of rows of one `part`.
+    """
+    grouped = cells.group_by([part, "value"]).aggregate(positive=cells["positive"].sum(), rows=cells["rows"].sum())
     negative = grouped["rows"] - grouped["positive"]
-    upto = negative.sum().over(ibis.cumulative_window(order_by=grouped["value"]))
+    upto = negative.sum().over(ibis.cumulative_window(group_by=part, order_by=grouped["value"]))
     counted = grouped.mutate(_ctc_negative=negative, _ctc_below=upto - negative)
-    pairs = counted["positive"].cast("float64") * (counted["_ctc_below"] + counted["_ctc_negative"] / 2.0)
+    right = counted["positive"].cast("float64") * (counted["_ctc_below"] + counted["_ctc_negative"] / 2.0)
+    parts = counted.group_by(part).aggregate(
+        wins=right.sum(), positive=counted["positive"].sum(), negative=counted["_ctc_negative"].sum()
+    )
+    pairs = parts["positive"].cast("float64") * parts["negative"]
     found = engine.one(
         connection,
-        counted.aggregate(wins=pairs.sum(), placed=counted["positive"].sum(), against=counted["_ctc_negative"].sum()),
+        parts.aggregate(
+            wins=parts["wins"].sum(), placed=parts["positive"].sum(), against=parts["negative"].sum(), pairs=pairs.sum()
+        ),
     )
-    return float(found["wins"] or 0.0), int(found["placed"] or 0), int(found["against"] or 0)
+    return (
+        float(found["wins"] or 0.0),
+        int(found["placed"] or 0),
+        int(found["against"] or 0),
+        float(found["pairs"] or 0),
+    )
 
 
 def _told_by_others(sample: Any, column: str, positives: int, negatives: int) -> Any:
