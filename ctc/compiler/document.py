@@ -26,7 +26,7 @@ VERSION = 1
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "wake": ("data", "windows", "training", "triggers"),
-    "snapshot": ("data", "windows", "format"),
+    "snapshot": ("data", "windows", "format", "validation"),
     "validate": ("data", "validation"),
     "evaluate": ("data", "windows", "evaluation", "promotion"),
     "decide": ("promotion",),
@@ -101,7 +101,7 @@ def _forecast(forecast: Forecast) -> dict[str, Any]:
 
 
 def _source(source: Source) -> dict[str, Any]:
-    """`event_time` is None where the data has no time. Served rows have their own `columns`, and no other time or key."""
+    """`event_time` is None where the data has no time. Served rows have a time and a key among their `columns`."""
     columns = source.columns
     return {
         "role": source.role,
@@ -175,6 +175,9 @@ def _validation(spec: Spec) -> dict[str, Any]:
                 "name": check.name,
                 "kind": check.kind,
                 "source": check.source,
+                "over": None
+                if check.over is None
+                else {"source": check.over.source, "window": check.over.window.total_seconds()},
                 "on_fail": check.on_fail,
                 "arguments": dict(check.arguments),
             }

@@ -104,6 +104,7 @@ class _Builder:
                 *("train", "valid", "rows", "holdout"),
                 *(("history",) if self.spec.forecast else ()),
                 *(f"{CSV}{name}" for name in SEEN if self.csv),
+                *self._set_aside(),
             ),
             flags=("go",),
             parameters=attempt,
@@ -206,6 +207,10 @@ class _Builder:
     def _prepared_parts(self) -> tuple[str, ...]:
         """Nothing is prepared where there are never any rows."""
         return ("train", "valid") if self.spec.retraining.validation_share > 0 else ("train",)
+
+    def _set_aside(self) -> tuple[str, ...]:
+        """The output for rows that a check sets aside, where one may."""
+        return ("quarantine",) if any(check.on_fail == "quarantine" for check in self.spec.checks) else ()
 
     def _train_step(self) -> Step:
         training, prepared = self.spec.training, self.spec.prepare is not None

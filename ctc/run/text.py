@@ -109,7 +109,7 @@ def windows(record: Record | None) -> list[tuple[str, str]]:
 
 
 def check_answer(check: Record) -> str:
-    """`pass`, or what a check that failed does: `stop` or `warn`."""
+    """`pass`, `not_evaluable`, or what a check that failed does: `stop`, `warn` or `quarantine`."""
     answer = str(check.get("answer", NOTHING))
     return str(check.get("on_fail", answer)) if answer == "fail" else answer
 

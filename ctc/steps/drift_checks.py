@@ -23,8 +23,6 @@ from ctc.steps import engine, profile, results, served
 from ctc.steps.ports import Services
 from ctc.steps.task import Task
 
-KINDS = ("drift", "skew")
-
 MIN_ROWS = 100
 """The least rows of each side. With fewer, ten bins of two samples of the same data have a PSI of 0.2 by chance."""
 
@@ -32,17 +30,6 @@ PARTS = ("train", "valid", "holdout")
 
 Answer = Literal["pass", "fail", "not_evaluable"]
 Check = Mapping[str, Any]
-
-
-def answers(connection: Any, task: Task, services: Services) -> list[dict[str, Any]]:
-    """The answers of the step's checks of these kinds, as its other checks are answered."""
-    found = []
-    for check in task.policy["validation"]["checks"]:
-        if check["kind"] in KINDS:
-            given, reason, numbers = judge(connection, task, services, check)
-            common = {name: check[name] for name in ("name", "kind", "source", "on_fail")}
-            found.append({**common, "answer": given, "reason": reason, "numbers": numbers})
-    return found
 
 
 def judge(connection: Any, task: Task, services: Services, check: Check) -> tuple[Answer, str, dict[str, Any]]:

@@ -19,7 +19,7 @@ import ibis
 
 from ctc.policy.strategy import Plan
 from ctc.policy.windows import Windows
-from ctc.steps import engine, forecasts, holdouts, joins, selection, tasks
+from ctc.steps import engine, forecasts, holdouts, joins, quarantine, selection, tasks
 from ctc.steps.holdouts import HELD
 from ctc.steps.joins import DEADLINE, EVENT_TIME, ORIGIN
 from ctc.steps.ports import Services
@@ -43,13 +43,14 @@ def _taken(connection: Any, task: Task, plan: Plan) -> Result:
     joined = engine.hold(connection, "joined", rows)
     absent, met = tasks.required(connection, joined, data)
     joins.require_met(connection, joined, data, met)
-    labelled = tasks.labelled(joined, data)
+    labelled, aside = quarantine.set_aside(connection, tasks.labelled(joined, data), task)
     parts = _split(connection, labelled, windows, float(section["validation_share"]), timed)
     schema = _write(connection, task, parts, labelled, windows)
     counts = {name: int(engine.one(connection, part.aggregate(n=part.count()))["n"]) for name, part in parts.items()}
     facts = {
         "rows": counts,
         "absent_labels": absent,
+        **aside,
         **tasks.facts(connection, labelled, data, timed=timed),
         "fingerprint": _fingerprint(connection, labelled.select(*_visible(labelled, timed))),
         **selection.facts(connection, [parts["train"], parts["valid"]], plan),

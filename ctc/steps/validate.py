@@ -1,81 +1,78 @@
 """The step `validate`: data checks before training. A check that says stop ends the attempt; that is no failure.
 
 A check without a source judges the joined snapshot (training, validation and holdout rows together), one with a source
-the rows of it that were known at the instant; `freshness` without a source judges the main source, since the snapshot
-ends where labels do. NULL and NaN are missing values: `null_ratio` counts them, `range` and `allowed_values` pass over
-them, `unique` compares them like any value. Ratios are of all rows; 0 where there are none. Whatever the spec checks, a
-key that repeats fails the step: predictions are matched by it.
+the rows of it that were known at the instant, one with `over` the latest stretch of them; `freshness` without a source
+judges the main source, since the snapshot ends where labels do. Checks with `on_fail: quarantine` were answered where
+the snapshot was taken. Whatever the spec checks, a key that repeats fails the step: predictions are matched by it.
+
+A new kind is one entry: in `SCANNED` and `ctc.policy.data_checks.JUDGES` if aggregations over its table are enough, in
+`ALONE` if it reads more.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import ibis
 
-from ctc.policy.windows import format_instant
-from ctc.steps import drift_checks, engine, profile, results
-from ctc.steps.columns import comparable
+from ctc.policy import data_checks
+from ctc.policy.data_checks import Answer
+from ctc.policy.records import record_key
+from ctc.steps import drift_checks, engine, judged_rows, leakage, profile, quarantine, results, row_rules, schemas
+from ctc.steps.judged_rows import Check, Place
 from ctc.steps.ports import Services
 from ctc.steps.task import Result, StepFailed, Task
 
-Check = Mapping[str, Any]
-Judge = Callable[[Mapping[str, Any], Mapping[str, Any], datetime], tuple[bool, str, dict[str, Any]]]
-
-PARTS = ("train", "valid", "holdout")
+Measures = dict[str, Any]
+Measure = Callable[[Any, Any, list[Check], int, Place, Mapping[str, Any]], Measures]
 
 
 def run(task: Task, services: Services) -> Result:
     """Answers every check, with numbers; `go` is false if one that says stop failed, or the snapshot had too little."""
     snapshot = results.load(services.objects, task.attempt).get("snapshot")
+    aside = quarantine.answers(snapshot)
     if snapshot is not None and not snapshot["flags"].get("go", True):
-        return Result("stop", {"go": False}, str(snapshot["reason"]), {"checks": []})
+        return Result("stop", {"go": False}, str(snapshot["reason"]), {"checks": list(aside.values())})
     with engine.opened() as connection:
-        result = _judged(connection, task, drift_checks.answers(connection, task, services))
+        result = _judged(connection, task, services, aside)
         if result.status == "ok":
             profile.keep(connection, task, services)
     return result
 
 
-def _judged(connection: Any, task: Task, answers: list[dict[str, Any]]) -> Result:
-    """The answer of the step; `answers` are those of the checks that compare distributions."""
-    for source, checks in _by_source(task).items():
-        answers += _judge(_table(connection, task, source), checks, source, task, connection)
-    order = {check["name"]: index for index, check in enumerate(task.policy["validation"]["checks"])}
-    answers.sort(key=lambda answer: order[answer["name"]])
-    stopped = [answer for answer in answers if answer["answer"] == "fail" and answer["on_fail"] == "stop"]
+def _judged(connection: Any, task: Task, services: Services, aside: Mapping[str, dict[str, Any]]) -> Result:
+    answers = dict(aside)
+    scanned: dict[Place, list[Check]] = {}
+    for check in task.policy["validation"]["checks"]:
+        if check["on_fail"] == "quarantine":
+            if check["name"] not in aside:
+                raise StepFailed(f"check {check['name']}: the snapshot left no answer of it; run the attempt again")
+        elif check["kind"] in ALONE:
+            answers[check["name"]] = _told(check, ALONE[check["kind"]](connection, task, services, check))
+        else:
+            scanned.setdefault(judged_rows.place(check, task.policy["data"]), []).append(check)
+    for place, checks in scanned.items():
+        for check, answer in _scanned(connection, task, services, place, checks):
+            answers[check["name"]] = _told(check, answer)
+    ordered = [answers[check["name"]] for check in task.policy["validation"]["checks"]]
+    stopped = [answer for answer in ordered if answer["answer"] == "fail" and answer["on_fail"] == "stop"]
     if not stopped:
         _require_unique_rows(connection, task)
     reason = "; ".join(f"check {answer['name']}: {answer['reason']}" for answer in stopped)
-    return Result("stop" if stopped else "ok", {"go": not stopped}, reason, {"checks": answers})
+    return Result("stop" if stopped else "ok", {"go": not stopped}, reason, {"checks": ordered})
 
 
-def _by_source(task: Task) -> dict[str | None, list[Check]]:
-    grouped: dict[str | None, list[Check]] = {}
-    for check in task.policy["validation"]["checks"]:
-        if check["kind"] in drift_checks.KINDS:
-            continue
-        main = task.policy["data"]["rows"] if check["kind"] == "freshness" else None
-        grouped.setdefault(check["source"] or main, []).append(check)
-    return grouped
-
-
-def _table(connection: Any, task: Task, source: str | None) -> Any:
-    """The joined snapshot, or the rows of a source that were known at the instant."""
-    if source is None:
-        return engine.parts(connection, [task.inputs[part] for part in PARTS])
-    described = task.policy["data"]["sources"][source]
-    read = engine.table(connection, source, described)
-    known = described["known_at"] or described["event_time"]
-    return read if known is None else read.filter(read[known] <= engine.literal(task.instant))
+def _told(check: Check, answer: Answer | tuple[str, str, dict[str, Any]]) -> dict[str, Any]:
+    """A check's answer as records have it."""
+    given, reason, numbers = answer
+    common = {"name": check["name"], "kind": check["kind"], "source": check["source"], "on_fail": check["on_fail"]}
+    over = {"over": dict(check["over"])} if check.get("over") else {}
+    return {**common, **over, "answer": given, "reason": reason, "numbers": numbers}
 
 
 def _require_unique_rows(connection: Any, task: Task) -> None:
-    rows = engine.parts(connection, [task.inputs[part] for part in PARTS])
+    rows = judged_rows.rows(connection, task, Place(None))
     counted = rows.group_by("row_id").aggregate(n=rows.count()).filter(ibis._.n > 1)
     found = engine.one(connection, counted.aggregate(repeated=counted.count(), first=counted["row_id"].min()))
     if found["repeated"]:
@@ -87,137 +84,101 @@ def _require_unique_rows(connection: Any, task: Task) -> None:
         )
 
 
-def _judge(table: Any, checks: list[Check], source: str | None, task: Task, connection: Any) -> list[dict[str, Any]]:
+def _scanned(
+    connection: Any, task: Task, services: Services, place: Place, checks: list[Check]
+) -> list[tuple[Check, Answer]]:
     """Every check of one table, in one scan of it."""
-    measures: dict[str, Any] = {"rows": table.count()}
+    table = judged_rows.rows(connection, task, place)
+    table = row_rules.prepared(connection, table, checks, place, f"_ctc_conditions_{place.source}_{place.window}")
+    measures: Measures = {"rows": table.count()}
     for index, check in enumerate(checks):
-        _require_columns(check, table, source, task)
-        measures |= {f"{name}_{index}": value for name, value in _measures(table, check, task).items()}
+        measure = SCANNED.get(check["kind"], _offending)
+        own = measure(connection, table, checks, index, place, task.policy["data"])
+        measures |= {f"{name}_{index}": value for name, value in own.items()}
     found = engine.one(connection, table.aggregate(**measures))
     answers = []
     for index, check in enumerate(checks):
         own = {name.removesuffix(f"_{index}"): value for name, value in found.items() if name.endswith(f"_{index}")}
-        passed, reason, numbers = JUDGES[check["kind"]](
-            check["arguments"], {"rows": found["rows"], **own}, task.instant
-        )
-        answers.append(
-            {
-                "name": check["name"],
-                "kind": check["kind"],
-                "source": source,
-                "on_fail": check["on_fail"],
-                "answer": "pass" if passed else "fail",
-                "reason": reason,
-                "numbers": numbers,
-            }
-        )
+        own |= {"rows": found["rows"]}
+        if check["arguments"].get("usual") is not None:
+            own |= {"history": _earlier(services, task, check)}
+        answers.append((check, data_checks.JUDGES[check["kind"]](check["arguments"], own, task.instant)))
     return answers
 
 
-def _require_columns(check: Check, table: Any, source: str | None, task: Task) -> None:
-    """StepFailed unless the table has what the check reads, of a type that it can judge."""
-    arguments, data = check["arguments"], task.policy["data"]
-    where = f"check {check['name']}: " + ("the joined snapshot" if source is None else f"source {source}")
-    for column in [arguments["column"]] if "column" in arguments else arguments.get("columns", []):
-        if source is None and column in data["columns"]["audit"]:
-            raise StepFailed(f"{where} has the audit column `{column}` in the holdout only; name the check's `source`")
-        engine.require(column, table.columns, where)
-    if check["kind"] == "range" and not table[arguments["column"]].type().is_numeric():
-        raise StepFailed(
-            f"{where}: `{arguments['column']}` is {table[arguments['column']].type()}; a range needs numbers"
-        )
-    if check["kind"] == "freshness" and _known(source, data) is None:
-        raise StepFailed(f"{where} does not say when its rows are known; give it `known_at:` or `event_time:`")
+def _earlier(services: Services, task: Task, check: Check) -> list[int]:
+    """The rows that the same check, or without a source the snapshot, had in the last accepted attempts."""
+    history = results.request(services.objects, task.attempt).get("history") or []
+    found = []
+    for earlier in data_checks.accepted(history, task.instant):
+        record = services.objects.get(record_key(earlier)) or {}
+        if check["source"] is None and not check.get("over"):
+            counts = (record.get("data") or {}).get("rows") or {}
+            if all(part in counts for part in judged_rows.PARTS):
+                found.append(sum(int(counts[part]) for part in judged_rows.PARTS))
+            continue
+        same = [item for item in record.get("checks") or [] if _same_table(item, check)]
+        found += [int(item["numbers"]["rows"]) for item in same[:1]]
+    return found
 
 
-def _known(source: str | None, data: Mapping[str, Any]) -> str | None:
-    described = data["sources"][source]
-    known: str | None = described["known_at"] or described["event_time"]
-    return known
+def _same_table(earlier: Mapping[str, Any], check: Check) -> bool:
+    """Whether an earlier answer counted the rows of the table that this check judges."""
+    own = (check["kind"], check["source"], dict(check["over"]) if check.get("over") else None)
+    return (earlier.get("kind"), earlier.get("source"), earlier.get("over")) == own
 
 
-def _measures(table: Any, check: Check, task: Task) -> dict[str, Any]:
-    """What one check counts, as aggregations."""
-    arguments, kind = check["arguments"], check["kind"]
-    if kind == "row_count":
-        return {}
-    if kind == "unique":
-        columns = [table[column].cast("string").fill_null("\\N") for column in arguments["columns"]]
-        return {"distinct": ibis.literal("\x1f").join(columns).nunique()}
-    if kind == "freshness":
-        data = task.policy["data"]
-        return {"newest": table[_known(check["source"] or data["rows"], data)].max()}
-    column = table[arguments["column"]]
-    missing = engine.missing(column)
-    if kind == "null_ratio":
-        return {"bad": missing.sum()}
-    if kind == "allowed_values":
-        return {"bad": (~missing & column.notin(comparable(arguments["values"], column.type()))).sum()}
-    outside = ibis.literal(False)
-    for bound, worse in (("min", column.__lt__), ("max", column.__gt__)):
-        if arguments.get(bound) is not None:
-            outside = outside | worse(arguments[bound])
-    present = missing.ifelse(ibis.null(), column)
-    return {"bad": (~missing & outside).sum(), "low": present.min(), "high": present.max()}
+def _rows_only(_: Any, table: Any, checks: list[Check], index: int, place: Place, data: Mapping[str, Any]) -> Measures:
+    return {}
 
 
-def _row_count(arguments: Check, found: Mapping[str, Any], _: datetime) -> tuple[bool, str, dict[str, Any]]:
-    rows, low, high = int(found["rows"]), arguments.get("min"), arguments.get("max")
-    numbers = {"rows": rows, "min": low, "max": high}
-    if low is not None and rows < low:
-        return False, f"{rows} rows; at least {low} are asked for", numbers
-    if high is not None and rows > high:
-        return False, f"{rows} rows; at most {high} are allowed", numbers
-    return True, f"{rows} rows", numbers
+def _unique(_: Any, table: Any, checks: list[Check], index: int, place: Place, data: Mapping[str, Any]) -> Measures:
+    names = list(checks[index]["arguments"]["columns"])
+    judged_rows.require(names, table, place, f"check {checks[index]['name']}: {place}", data)
+    if len(names) == 1:
+        # A missing value is one value, however often it stands; the engine's own count leaves NULL out.
+        column = table[names[0]]
+        return {"distinct": column.nunique() + column.isnull().any().cast("int64").fill_null(0)}
+    return {"distinct": ibis.struct({f"c{number}": table[name] for number, name in enumerate(names)}).nunique()}
 
 
-def _null_ratio(arguments: Check, found: Mapping[str, Any], _: datetime) -> tuple[bool, str, dict[str, Any]]:
-    missing, ratio = int(found["bad"] or 0), _ratio(found)
-    numbers = {"rows": int(found["rows"]), "missing": missing, "ratio": ratio, "max": arguments["max"]}
-    return ratio <= arguments["max"], f"{missing} of {found['rows']} are missing in `{arguments['column']}`", numbers
+def _freshness(_: Any, table: Any, checks: list[Check], index: int, place: Place, data: Mapping[str, Any]) -> Measures:
+    where = f"check {checks[index]['name']}: {place}"
+    return {"newest": table[judged_rows.known(place, data, where)].max()}
 
 
-def _tolerated(arguments: Check, found: Mapping[str, Any], _: datetime) -> tuple[bool, str, dict[str, Any]]:
-    outside, ratio, tolerated = int(found["bad"] or 0), _ratio(found), float(arguments.get("tolerate") or 0.0)
-    numbers: dict[str, Any] = {"rows": int(found["rows"]), "outside": outside, "ratio": ratio, "tolerate": tolerated}
-    said = f"{outside} of {found['rows']} are not allowed in `{arguments['column']}`"
-    if "low" in found:
-        numbers |= {"lowest": _number(found["low"]), "highest": _number(found["high"])}
-        reach = f"{found['low']} to {found['high']}"
-        said = f"{outside} of {found['rows']} are outside in `{arguments['column']}`, which has {reach}"
-    return ratio <= tolerated, said, numbers
+def _label_rate(_: Any, table: Any, checks: list[Check], index: int, place: Place, data: Mapping[str, Any]) -> Measures:
+    where = f"check {checks[index]['name']}: {place}"
+    if data["label"] is None or data["task"] != "binary":
+        return {"labelled": ibis.literal(0).sum(), "positives": ibis.literal(0).sum()}
+    name = data["label"]["column"]
+    judged_rows.require([name], table, place, where, data)
+    column = table[name]
+    if not (column.type().is_boolean() or column.type().is_numeric()):
+        raise StepFailed(f"{where}: the label `{name}` is {column.type()}; a binary task needs 0 and 1")
+    positive = column if column.type().is_boolean() else column == 1
+    return {"labelled": (~engine.missing(column)).sum(), "positives": positive.fill_null(False).sum()}
 
 
-def _unique(arguments: Check, found: Mapping[str, Any], _: datetime) -> tuple[bool, str, dict[str, Any]]:
-    repeated = int(found["rows"]) - int(found["distinct"] or 0)
-    columns = ", ".join(arguments["columns"])
-    return repeated == 0, f"{repeated} rows repeat `{columns}`", {"rows": int(found["rows"]), "repeated": repeated}
+def _offending(
+    connection: Any, table: Any, checks: list[Check], index: int, place: Place, data: Mapping[str, Any]
+) -> Measures:
+    offends, more = row_rules.offending(connection, table, checks, index, place, data)
+    return {"bad": offends.sum(), **more}
 
 
-def _freshness(arguments: Check, found: Mapping[str, Any], now: datetime) -> tuple[bool, str, dict[str, Any]]:
-    newest, limit = found["newest"], float(arguments["max_age"])
-    if newest is None:
-        return False, "there is no row", {"newest": None, "age_seconds": None, "max_age_seconds": limit}
-    age = (now - newest.astimezone(UTC)).total_seconds()
-    numbers = {"newest": format_instant(newest), "age_seconds": age, "max_age_seconds": limit}
-    return age <= limit, f"the newest row is of {format_instant(newest)}, {age / 3600:.1f} h old", numbers
-
-
-def _number(value: Any) -> int | float | str | None:
-    """A value of a column as JSON has it: no decimals, no infinity."""
-    plain: int | float | None = float(value) if isinstance(value, Decimal) else value
-    return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain
-
-
-def _ratio(found: Mapping[str, Any]) -> float:
-    return int(found["bad"] or 0) / int(found["rows"]) if found["rows"] else 0.0
-
-
-JUDGES: dict[str, Judge] = {
-    "row_count": _row_count,
-    "null_ratio": _null_ratio,
-    "range": _tolerated,
-    "allowed_values": _tolerated,
+SCANNED: dict[str, Measure] = {
+    "row_count": _rows_only,
     "unique": _unique,
     "freshness": _freshness,
+    "label_rate": _label_rate,
 }
+"""What is counted for a kind, in one scan with all other checks of its table; the other kinds count offending rows."""
+
+ALONE: dict[str, Callable[[Any, Task, Services, Check], Answer | tuple[str, str, dict[str, Any]]]] = {
+    "schema": schemas.judge,
+    "leakage": leakage.judge,
+    "drift": drift_checks.judge,
+    "skew": drift_checks.judge,
+}
+"""The kinds that look at their table by themselves."""

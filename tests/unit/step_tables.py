@@ -92,8 +92,11 @@ def data(sources: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 
 def task(step: str, folder: Path, now: dt.datetime, inputs: Mapping[str, Path] | None = None, **policy: Any) -> Task:
     """A step's task whose outputs are folders below `folder`."""
-    names = {"snapshot": ("train", "valid", "rows", "holdout"), "evaluate": ("evaluation", "scores")}.get(step, ())
+    names = {"snapshot": ("train", "valid", "rows", "holdout", "quarantine"), "evaluate": ("evaluation", "scores")}.get(
+        step, ()
+    )
     outputs = {name: folder / "out" / name for name in names}
+    policy.setdefault("validation", {"checks": []})
     document = {"version": 1, "step": step, "root": "s3://bucket/toy/prod", "policy": policy}
     return Task(step, document, now, "a1", inputs=inputs or {}, outputs=outputs)
 

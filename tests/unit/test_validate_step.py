@@ -178,3 +178,124 @@ def test_a_row_known_at_the_very_instant_is_judged(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(globals(), "NOW", at(25))
 
     assert answer(run(tmp_path, check("row_count", source="main", min=1)))[1]["rows"] == 2
+
+
+WIDE: dict[str, pa.DataType] = {**TYPES, "y": pa.int64(), "day": pa.date32(), "flag": pa.bool_()}
+
+
+def test_conditions_patterns_labels_and_types_are_judged_in_one_run(tmp_path: Path) -> None:
+    checks = [
+        {**check("sql", expression="x > 0 AND d >= 1.5", tolerate=0.75), "name": "two"},
+        {**check("sql", on_fail="warn", expression="CAST(s AS INTEGER) > 0"), "name": "uncomputable"},
+        {**check("sql", expression="n IS NULL OR n < 3"), "name": "said"},
+        {**check("pattern", column="s", regex="[u-w]"), "name": "whole"},
+        {**check("pattern", on_fail="warn", column="s", regex="u|"), "name": "part"},
+        {**check("schema", columns={"x": "number", "d": "number", "s": "string", "n": "integer"}), "name": "types"},
+        {**check("schema", on_fail="warn", columns={"event_time": "timestamp"}, extra="refuse"), "name": "few"},
+        {**check("schema", source="main", columns={"at": "date", "seen": "timestamp"}), "name": "instants"},
+    ]
+
+    found = {item["name"]: item for item in run(tmp_path, *checks).numbers["checks"]}
+
+    assert {name: item["answer"] for name, item in found.items()} == {
+        "two": "pass",
+        "uncomputable": "fail",
+        "said": "pass",
+        "whole": "pass",
+        "part": "fail",
+        "types": "pass",
+        "few": "fail",
+        "instants": "pass",
+    }
+    assert found["two"]["numbers"]["outside"] == 2
+    assert found["uncomputable"]["numbers"]["outside"] == 4
+    assert found["part"]["numbers"]["outside"] == 2
+    assert found["few"]["numbers"]["extra"] == ["x", "d", "s", "n"]
+
+
+@pytest.mark.parametrize(
+    ("judged", "said"),
+    [
+        (check("sql", expression="x >"), "check c_sql: the joined snapshot: the expression `x >` cannot be read"),
+        (check("sql", expression="xx > 1"), "no column"),
+        (check("sql", expression="(select count(*) from read_csv('/etc/passwd')) > 0"), "subquery"),
+        (check("pattern", column="s", regex="(?=a)"), "check c_pattern: the joined snapshot: the pattern"),
+        (check("pattern", column="x", regex="a"), "a pattern needs texts"),
+        (check("pattern", column="ss", regex="a"), "no column `ss`"),
+        (check("label_rate", source="main", min=0.1), "no column `y`"),
+    ],
+)
+def test_what_a_condition_a_pattern_or_a_rate_cannot_read(tmp_path: Path, judged: dict[str, Any], said: str) -> None:
+    with pytest.raises(StepFailed) as failed:
+        run(tmp_path, judged)
+
+    assert said in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("window", "rows"),
+    [(DAY, 0), (28 * 3600.0, 1), (28 * 3600.0 - 1, 0), (47 * 3600.0, 2), (30 * DAY, 2)],
+)
+def test_live_rows_are_the_latest_that_were_known(tmp_path: Path, window: float, rows: int) -> None:
+    """Events at hours 1, 20 and 46 of 48; the last is not known yet."""
+    judged = {**check("row_count", min=0), "over": {"source": "main", "window": window}}
+
+    [found] = run(tmp_path, judged).numbers["checks"]
+
+    assert found["numbers"]["rows"] == rows
+    assert found["over"] == {"source": "main", "window": window}
+
+
+@pytest.mark.parametrize(("counts", "said"), [([4, 4, 5], "pass"), ([9, 9, 9], "fail"), ([4, 4], "not_evaluable")])
+@pytest.mark.parametrize("named", [None, "main"])
+def test_what_is_usual_comes_from_the_records(tmp_path: Path, counts: list[int], said: str, named: str | None) -> None:
+    objects = services(tmp_path).objects
+    history = [{"id": f"r{index}", "instant": "2024-01-01T00:00:00Z", "outcome": "held"} for index in range(9)]
+    objects.put(results.request_key("a1"), {"history": history})
+    for index, count in enumerate(counts):
+        earlier = {"kind": "row_count", "source": "main", "numbers": {"rows": count - 2}}
+        rows = {"train": count - 2, "valid": 1, "holdout": 1, "rows": 1}
+        objects.put(f"records/r{index}.json", {"data": {"rows": rows}, "checks": [earlier]})
+
+    result = run(tmp_path, check("row_count", source=named, usual=0.2))
+
+    assert answer(result)[0] == said
+    assert result.flags["go"] is (said != "fail")
+
+
+def test_label_rates_and_leaks_of_the_joined_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "TYPES", WIDE)
+    rows = [{**row, "y": index % 2, "flag": index % 2 == 0} for index, row in enumerate(ROWS)]
+    checks = [check("label_rate", min=0.4, max=0.6), check("leakage", on_fail="warn", max_auc=0.9)]
+
+    rate, leak = run(tmp_path, *checks, rows=rows).numbers["checks"]
+
+    assert (rate["answer"], rate["numbers"]["rate"]) == ("pass", 0.5)
+    assert (leak["answer"], leak["numbers"]["highest"]) == ("fail", 1.0)
+
+
+def test_no_rows_have_no_label_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "TYPES", WIDE)
+    checks = [check("label_rate", min=0.4), check("leakage", max_auc=0.9), check("sql", expression="x > 0")]
+
+    result = run(tmp_path, *checks, rows=[])
+
+    assert [item["answer"] for item in result.numbers["checks"]] == ["not_evaluable", "not_evaluable", "pass"]
+    assert result.flags == {"go": True}
+
+
+def test_what_was_set_aside_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    told = {**check("range", on_fail="quarantine", column="x", min=5), "answer": "fail", "reason": "", "numbers": {}}
+    del told["arguments"]
+    kept = services(tmp_path)
+    facts = {"data": {"quarantined": {"rows": 1, "checks": [told]}}}
+    results.store(kept.objects, "a1", "snapshot", Result("ok", {"go": True}, "", facts))
+
+    result = run(tmp_path, check("range", on_fail="quarantine", column="x", min=5), check("row_count", min=1))
+
+    assert (result.status, result.numbers["checks"][0]) == ("ok", told)
+
+
+def test_a_check_that_sets_aside_needs_the_snapshots_answer(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match="check c_range: the snapshot left no answer of it"):
+        run(tmp_path, check("range", on_fail="quarantine", column="x", min=5))

@@ -108,6 +108,27 @@ def check_ranges_are_not_empty(spec: Spec) -> Iterator[Finding]:
             yield Finding(f"{path}.min", message, "exchange the two", (f"{path}.max", "max"))
 
 
+_ROW_LEVEL = ("null_ratio", "range", "allowed_values", "pattern", "sql")
+"""The kinds that judge each row for itself, and so know which rows are bad."""
+
+
+@check("CT229", "`on_fail: quarantine` where there are no bad rows to set aside")
+def quarantine_has_rows_to_set_aside(spec: Spec) -> Iterator[Finding]:
+    for item in spec.checks:
+        if item.on_fail != "quarantine":
+            continue
+        path = f"{_path(item)}.on_fail"
+        if item.kind not in _ROW_LEVEL:
+            message = f"`{item.kind}` judges a whole table, so no row of it is the bad one"
+            advice = f"write `stop` or `warn`; rows can be set aside by {', '.join(_ROW_LEVEL)}"
+            yield Finding(path, message, advice, (f"{_path(item)}.{item.kind}", "the check"))
+        elif item.source is not None or item.over is not None:
+            key = "over" if item.over is not None else "source"
+            message = f"rows are set aside from the joined rows, and this check looks at others, with `{key}`"
+            advice = f"leave `{key}` out, or write `stop` or `warn`"
+            yield Finding(path, message, advice, (f"{_path(item)}.{key}", "looks there"))
+
+
 @check("CT231", "`over` where there are no latest rows")
 def live_rows_are_live(spec: Spec) -> Iterator[Finding]:
     for item in spec.checks:
