@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ctc.compiler import training
+from ctc.compiler import training, watching
 from ctc.language.spec import (
     Approval,
     DriftTrigger,
@@ -19,7 +19,6 @@ from ctc.language.spec import (
     Spec,
     Trigger,
 )
-from ctc.language.units import share
 
 if TYPE_CHECKING:
     from ctc.language.spec.serving import Cost, LiveLimit, Rollout, RolloutStep
@@ -117,52 +116,8 @@ def _trigger(trigger: Trigger, spec: Spec) -> dict[str, Any]:
         case EventTrigger(name, dedupe_by, max_age):
             age = max_age.total_seconds()
             return {**common, "kind": "event", "event": name, "dedupe_by": dedupe_by, "max_age": age}
-        case DriftTrigger() as drift:
-            return {**common, "kind": "drift", **_live(trigger, spec), **_drift(drift, spec)}
-        case PerformanceTrigger() as performance:
-            return {**common, "kind": "performance", **_live(trigger, spec), **_performance(performance, spec)}
-
-
-def _live(trigger: Trigger, spec: Spec) -> dict[str, Any]:
-    """What the triggers share that watch live rows: how often they look, for how long, and what they wait for."""
-    return {
-        "every": spec.trigger_policy.wake_every.total_seconds(),
-        "known_after": 0.0 if spec.label is None else spec.label.known_after.total_seconds(),
-        "sustained": None if trigger.sustained is None else trigger.sustained.total_seconds(),
-        "wait_for": trigger.wait_for,
-    }
-
-
-def _drift(drift: DriftTrigger, spec: Spec) -> dict[str, Any]:
-    alarms = drift.false_alarms
-    return {
-        "source": drift.source or spec.rows.name,
-        "columns": list(drift.columns),
-        "method": drift.method,
-        "max": drift.max,
-        "false_alarms": None if alarms is None else {"max": alarms.max, "per": alarms.per.total_seconds()},
-        "window": drift.window.total_seconds(),
-        "baseline": drift.baseline,
-        "require": drift.require if drift.require in ("any", "all") else share(drift.require),
-        "min_rows": drift.min_rows,
-    }
-
-
-def _performance(performance: PerformanceTrigger, spec: Spec) -> dict[str, Any]:
-    metric = next(metric for metric in spec.evaluation.metrics if metric.name == performance.metric)
-    return {
-        "metric": {
-            "name": metric.name,
-            "kind": metric.kind,
-            "arguments": dict(metric.arguments),
-            "better": metric.better,
-        },
-        "min": performance.min,
-        "max": performance.max,
-        "drop": performance.drop,
-        "window": performance.window.total_seconds(),
-        "min_rows": performance.min_rows,
-    }
+        case DriftTrigger() | PerformanceTrigger():
+            return {**common, **watching.entry(trigger, spec)}
 
 
 def lease_seconds(spec: Spec) -> float:

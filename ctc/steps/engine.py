@@ -126,6 +126,13 @@ def hold(connection: Any, name: str, expression: Any) -> Any:
     return connection.table(name)
 
 
+def asked(connection: Any, sql: str) -> dict[str, list[Any]]:
+    """As `fetched`, of an expression that was compiled before."""
+    with _told():
+        columns: dict[str, list[Any]] = connection.con.sql(sql).to_arrow_table().to_pydict()
+    return columns
+
+
 def parts(connection: Any, folders: Iterable[Path]) -> Any:
     """The rows of several folders that `write` filled; their columns are the first one's."""
     return connection.read_parquet([glob.escape(str(folder / "data.parquet")) for folder in folders])
@@ -157,10 +164,9 @@ def one(connection: Any, expression: Any) -> dict[str, Any]:
 
 
 def fetched(connection: Any, expression: Any) -> dict[str, list[Any]]:
-    """A small table, as lists of plain values by column. The expression may be SQL that was compiled before."""
+    """A small table, as lists of plain values by column."""
     with _told():
-        sql = expression if isinstance(expression, str) else connection.compile(expression)
-        columns: dict[str, list[Any]] = connection.con.sql(sql).to_arrow_table().to_pydict()
+        columns: dict[str, list[Any]] = connection.con.sql(connection.compile(expression)).to_arrow_table().to_pydict()
     return columns
 
 

@@ -6,6 +6,7 @@ for a wake to die.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -205,6 +206,8 @@ def _performance(
             value = metrics.value(trigger["metric"], labels, scores)
         except NoNumber as error:
             return Moment(at, None, str(error), {"rows": len(labels)})
+        if not math.isfinite(value):
+            return Moment(at, None, f"{trigger['metric']['name']} is not finite", {"rows": len(labels)})
         return Moment(at, *live_rules.judge_performance(trigger, value, promoted, len(labels)))
 
     return look

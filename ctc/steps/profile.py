@@ -82,11 +82,11 @@ class Question:
 
     def ask(self, connection: Any) -> Profile:
         """The profile of the table's rows of this moment."""
-        facts = {fact: values[0] for fact, values in engine.fetched(connection, self._facts).items()}
+        facts = {fact: values[0] for fact, values in engine.asked(connection, self._facts).items()}
         found: dict[str, Column] = {}
         for index, (name, numeric) in enumerate(self._numeric.items()):
             own = {fact.removesuffix(f"_{index}"): value for fact, value in facts.items() if fact.endswith(f"_{index}")}
-            values = engine.fetched(connection, self._values[name])
+            values = engine.asked(connection, self._values[name])
             found[name] = (_numeric if numeric else _categorical)(values, int(facts["rows"]), own)
         return Profile(found, self._skipped)
 

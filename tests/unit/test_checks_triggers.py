@@ -102,7 +102,14 @@ def test_the_advised_line_and_rows_are_quiet() -> None:
 
 @pytest.mark.parametrize(
     ("method", "line", "never"),
-    [("ks", 1, True), ("ks", 0.99, False), ("l_infinity", 5, True), ("jensen_shannon", 1, True), ("psi", 5, False)],
+    [
+        ("ks", 1, True),
+        ("ks", 0.99, False),
+        ("l_infinity", 5, True),
+        ("jensen_shannon", 1, True),
+        ("psi", 5, False),
+        ("chi_square", 3.84, True),
+    ],
 )
 def test_lines_that_nothing_crosses(method: str, line: float, never: bool) -> None:
     assert bool(findings("CT292", DRIFT % (method, line, 1000))) is never

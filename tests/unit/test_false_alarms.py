@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ctc.policy import drift, false_alarms
+from ctc.policy import drift, false_alarms, live_rules
 from ctc.policy.profile import Categorical, Column, of_numbers
 from ctc.policy.statistics import NotEvaluable
 
@@ -65,6 +65,28 @@ def test_rarer_alarms_and_smaller_windows_need_a_higher_line(method: str) -> Non
     assert lines[0] < lines[-1] < 3 * lines[0] ** 0.5
     assert false_alarms.line(method, baseline, 200, 0.01) > false_alarms.line(method, baseline, 3200, 0.01)
     assert false_alarms.line(method, baseline, 801, 0.01) == false_alarms.line(method, baseline, 800, 0.01)
+
+
+@pytest.mark.parametrize("require", ["any", 0.5])
+def test_a_trigger_raises_no_more_false_alarms_than_asked(require: str | float) -> None:
+    """Twenty evaluations in `per`, one alarm: of 500 undrifted windows at most 25 are expected to be over."""
+    draw = np.random.default_rng(14)
+    names = ["a", "b", "c", "d"]
+    section = {"max": 1, "per": 20 * 3600.0}
+    one = false_alarms.chance(section, 3600.0, len(names), false_alarms.needed(require, len(names)))
+    baseline: dict[str, Column | str] = {name: of_numbers(draw.gamma(2, size=4000)) for name in names}
+    lines: dict[str, float] = {}
+
+    def line(name: str, column: Column, rows: int) -> float:
+        return lines.get(name) or lines.setdefault(name, false_alarms.line("psi", column, rows, one))
+
+    over = 0
+    for _ in range(500):
+        current: dict[str, Column | str] = {name: of_numbers(draw.gamma(2, size=500)) for name in names}
+        found, _, _ = live_rules.judge_drift("psi", names, baseline, current, line=line, require=require)
+        over += found is True
+    assert over <= 35
+    assert require != "any" or over >= 5
 
 
 def test_a_method_for_numbers_has_no_line_on_categories() -> None:

@@ -258,6 +258,15 @@ def test_a_live_metric_that_has_no_value_is_not_evaluable(
     assert reason in found.reason
 
 
+def test_a_live_metric_that_is_infinite_is_not_evaluable(tmp_path: Path, kept: Services) -> None:
+    rows, served = answers()
+    served[40]["p"] = float("inf")
+    metric = {"name": "error", "kind": "mae", "arguments": {}, "better": "lower"}
+    found = moment(answer(section(tmp_path, rows, served), kept, trigger("performance", metric=metric, max=1), at(50)))
+    assert found.over is None
+    assert "finite" in found.reason
+
+
 def test_without_a_champion_or_served_rows_nothing_is_measured(tmp_path: Path, kept: Services) -> None:
     rows, served = answers()
     given = trigger("performance", min=0.5)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from ctc.compiler.document import document
 from ctc.compiler.ir import Branch, Node, Step, System
 from ctc.compiler.lower import bucket_uri, digest, lower
 from ctc.compiler.training import fill_hyperparameters
 from ctc.language.load import load_spec
-from ctc.language.spec import Gate, Spec
+from ctc.language.spec import DriftTrigger, Gate, Occurrences, PerformanceTrigger, Spec, Trigger
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -95,3 +97,59 @@ def test_the_model_reaches_evaluation_only_where_its_size_matters(spec: Spec) ->
     for given, expected in ((spec, False), (weighed, True)):
         steps = {step.name: step for step in lower(given, "kubeflow").train.steps()}
         assert ("model" in dict(steps["evaluate"].inputs)) is expected
+
+
+def test_triggers_that_watch_say_all_that_they_are_judged_by(spec: Spec) -> None:
+    metric = spec.evaluation.metrics[0]
+    day = timedelta(days=1)
+    moved = DriftTrigger(("a", "b"), "psi", 7 * day, require="30%", false_alarms=Occurrences(1, 90 * day))
+    worse = PerformanceTrigger(metric.name, day, drop=0.1, min_rows=50)
+    spec = replace(
+        spec,
+        triggers=(
+            Trigger("moved", moved, sustained=timedelta(hours=6)),
+            Trigger("worse", worse, wait_for=100),
+        ),
+    )
+    made = document(spec, "wake", target="kubeflow", root="s3://b", spec_digest="d")["policy"]["triggers"]["triggers"]
+    live = {"every": spec.trigger_policy.wake_every.total_seconds(), "known_after": made[0]["known_after"]}
+    assert made[0] == {
+        "name": "moved",
+        "enabled": True,
+        "exempt": False,
+        "then": "retrain",
+        "kind": "drift",
+        **live,
+        "sustained": 21600.0,
+        "wait_for": None,
+        "source": spec.rows.name,
+        "columns": ["a", "b"],
+        "method": "psi",
+        "max": None,
+        "false_alarms": {"max": 1, "per": 90 * 86400.0},
+        "window": 7 * 86400.0,
+        "baseline": "champion",
+        "require": 0.3,
+        "min_rows": 1000,
+    }
+    assert made[1] == {
+        "name": "worse",
+        "enabled": True,
+        "exempt": False,
+        "then": "retrain",
+        "kind": "performance",
+        **live,
+        "sustained": None,
+        "wait_for": 100,
+        "metric": {
+            "name": metric.name,
+            "kind": metric.kind,
+            "arguments": dict(metric.arguments),
+            "better": metric.better,
+        },
+        "min": None,
+        "max": None,
+        "drop": 0.1,
+        "window": 86400.0,
+        "min_rows": 50,
+    }
