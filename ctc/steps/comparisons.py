@@ -38,7 +38,6 @@ class Models:
     contender: Predictions
     champion: Champion
     compared: Indices
-    every: Indices
     too_small: Callable[[Indices], str]
 
 
@@ -69,6 +68,10 @@ def _answer(
             if models.champion.state == "absent":
                 return None
             return _relative(gate, known[gate["metric"]], models)
+        case "forgetting":
+            if models.champion.state == "absent":
+                return None
+            return _forgetting(gate, known[gate["metric"]], models)
         case "parity":
             return _parity(gate, known[gate["metric"]], models)
         case "model_size":
@@ -85,6 +88,16 @@ def _relative(gate: Mapping[str, Any], metric: Mapping[str, Any], models: Models
         gain = _gain(gate, metric, models, rows, gate["name"])
         return _told(gate, gain, float(gate["confidence"]))
     return _by_slice(gate, metric, models, rows)
+
+
+def _forgetting(gate: Mapping[str, Any], metric: Mapping[str, Any], models: Models) -> dict[str, Any]:
+    """The comparison on the rows of a fixed source, which no model learns from. NotEvaluable if there are none."""
+    if models.champion.predictions is None:
+        raise NotEvaluable(models.champion.reason)
+    rows = models.judged.fixed.get(gate["source"])
+    if rows is None:
+        raise NotEvaluable(f"the snapshot has no rows of the source {gate['source']}")
+    return _told(gate, _gain(gate, metric, models, rows, gate["name"]), float(gate["confidence"]))
 
 
 def _comparable(models: Models) -> Indices:
@@ -176,10 +189,10 @@ def _values(part: Slice, judged: Judged, rows: Indices) -> tuple[dict[str, Indic
 
 def _parity(gate: Mapping[str, Any], metric: Mapping[str, Any], models: Models) -> dict[str, Any]:
     """The contender's lowest slice to its highest. NotEvaluable with fewer than two slices, or values not above 0."""
-    small = models.too_small(models.every)
+    small = models.too_small(models.judged.every)
     if small:
         raise NotEvaluable(small)
-    rows, reasons = _values(models.judged.slices[gate["by"]], models.judged, models.every)
+    rows, reasons = _values(models.judged.slices[gate["by"]], models.judged, models.judged.every)
     if len(rows) < 2:
         raise NotEvaluable(f"one value of the slice {gate['by']} has enough rows; a ratio needs two")
     parts = {value: models.judged.part(own) for value, own in rows.items()}
@@ -211,7 +224,7 @@ def _parity(gate: Mapping[str, Any], metric: Mapping[str, Any], models: Models) 
         "highest": highest,
         "slices": {value: {"value": found, "n": len(rows[value])} for value, found in sorted(values.items())},
         "not_judged": reasons,
-        "n": len(models.every),
+        "n": len(models.judged.every),
     }
 
 

@@ -42,15 +42,16 @@ def run(task: Task, services: Services) -> Result:
     compared_after = _compared_after(policy, task.instant, request)
     contender = _contender(task, rows)
     champion = _champion(task, rows)
-    every = np.arange(rows.n)
-    after = every if compared_after is None or rows.events is None else _after(rows.events, compared_after)
-    models = Models(rows, contender, champion, after, every, lambda part: _too_small(policy, rows, part))
+    after = rows.every
+    if compared_after is not None and rows.events is not None:
+        after = after[rows.events[after] >= (compared_after - _EPOCH) // timedelta(microseconds=1)]
+    models = Models(rows, contender, champion, after, lambda part: _too_small(policy, rows, part))
     has_positives = policy["data"]["task"] == "binary" and len(rows.labels) > 0
     slices, not_judged = _slices(policy, models)
     evaluation = {
         "version": VERSION,
-        "rows": rows.n,
-        "positives": int(rows.labels.sum()) if has_positives else None,
+        "rows": len(rows.every),
+        "positives": int(rows.positive[rows.every].sum()) if has_positives else None,
         "units": None if rows.unit is None else int(rows.unit.codes.max(initial=-1)) + 1,
         "compared_after": None if champion.state == "absent" or not compared_after else format_instant(compared_after),
         "compared_rows": 0 if champion.predictions is None else len(after),
@@ -138,21 +139,18 @@ def _compared_after(policy: Mapping[str, Any], now: datetime, request: Mapping[s
     return own if champion is None else max(own, parse_instant(champion["trained_until"]))
 
 
-def _after(events: Indices, instant: datetime) -> Indices:
-    return np.flatnonzero(events >= (instant - _EPOCH) // timedelta(microseconds=1))
-
-
 def _reused(history: Iterable[Mapping[str, Any]], rows: Judged, *, fixed: bool) -> dict[str, Any]:
     """The share of the rows that earlier attempts were judged on, and how many of these there were.
 
     Testing again on the same rows is no new evidence.
     """
     ends = [parse_instant(item["labelled_until"]) for item in history if item.get("labelled_until")]
-    if fixed or rows.events is None or not len(rows.events):
+    events = None if rows.events is None else rows.events[rows.every]
+    if fixed or events is None or not len(events):
         return {"share": 1.0 if ends else 0.0, "attempts": len(ends)}
     micros = [(end - _EPOCH) // timedelta(microseconds=1) for end in ends]
-    first = int(rows.events.min())
-    judged_before = rows.events < max(micros, default=first)
+    first = int(events.min())
+    judged_before = events < max(micros, default=first)
     return {"share": float(judged_before.mean()), "attempts": sum(end > first for end in micros)}
 
 
@@ -168,7 +166,7 @@ def _too_small(policy: Mapping[str, Any], rows: Judged, part: Indices) -> str:
 
 
 def _metrics(policy: Mapping[str, Any], models: Models) -> dict[str, Any]:
-    part, small = models.judged.part(models.every), models.too_small(models.every)
+    part, small = models.judged.part(models.judged.every), models.too_small(models.judged.every)
     return {
         metric["name"]: {
             "better": metric["better"],
@@ -198,7 +196,7 @@ def _slices(policy: Mapping[str, Any], models: Models) -> tuple[dict[str, Any], 
     """
     found, small = {}, {}
     for section in policy["evaluation"]["slices"]:
-        parts, reasons, _ = models.judged.slices[section["name"]].parts(models.every, models.judged.positive)
+        parts, reasons, _ = models.judged.slices[section["name"]].parts(models.judged.every, models.judged.positive)
         found[section["name"]] = {
             value: {
                 "n": len(rows),

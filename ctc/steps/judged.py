@@ -22,6 +22,9 @@ from ctc.steps.task import StepFailed
 
 Indices = NDArray[np.int64]
 
+PART = "_ctc_part"
+"""The optional column of the snapshot that names the fixed source of a row; null for rows of the holdout itself."""
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -36,7 +39,8 @@ class Judged:
     """The judged rows, in the order of `row_id`.
 
     `labels` are 0 and 1, numbers of `classes`, relevances, numbers, or without a label empty. `events` are microseconds
-    since 1970 in UTC, None where rows have no time. `columns` are those of the snapshot that metrics name.
+    since 1970 in UTC, None where rows have no time. `columns` are those of the snapshot that metrics name. `every` are
+    the rows of the holdout, `fixed` those that stand beside it, by the source that a `forgetting` gate names.
     """
 
     ids: pa.Array
@@ -48,6 +52,8 @@ class Judged:
     unit: Texts | None
     slices: Mapping[str, Slice]
     columns: Mapping[str, Floats]
+    every: Indices
+    fixed: Mapping[str, Indices]
 
     @property
     def n(self) -> int:
@@ -99,10 +105,20 @@ def read(folder: Path, policy: Mapping[str, Any], classes: Iterable[str] = ()) -
     known = parquet.schema_arrow.names
     _require(known, section, label, group, units)
     named = [name for name in metric_columns(section) if name in known]
-    wanted = ["row_id", "event_time", label, group, *units, *(part["column"] for part in section["slices"]), *named]
+    wanted = [
+        "row_id",
+        "event_time",
+        PART,
+        label,
+        group,
+        *units,
+        *(part["column"] for part in section["slices"]),
+        *named,
+    ]
     table = parquet.read(columns=list(dict.fromkeys(name for name in wanted if name in known))).sort_by("row_id")
     ids = table["row_id"].cast(pa.string()).combine_chunks()
     _require_once(ids)
+    every, fixed = _parts(table)
     labels, all_classes = _labels(table, label, data["task"], classes)
     return Judged(
         ids=ids,
@@ -114,6 +130,8 @@ def read(folder: Path, policy: Mapping[str, Any], classes: Iterable[str] = ()) -
         unit=_texts(table, units) if units else None,
         slices={part["name"]: slices.of(part, table[part["column"]]) for part in section["slices"]},
         columns={name: column for name in named if (column := _numbers(table[name])) is not None},
+        every=every,
+        fixed=fixed,
     )
 
 
@@ -155,6 +173,17 @@ def _events(table: pa.Table) -> Indices | None:
     if events.null_count:
         return None
     return np.asarray(np.from_dlpack(events), dtype=np.int64)
+
+
+def _parts(table: pa.Table) -> tuple[Indices, dict[str, Indices]]:
+    """The rows of the holdout, and those of each fixed source beside it."""
+    if PART not in table.column_names:
+        return np.arange(len(table)), {}
+    coded = table[PART].cast(pa.string()).combine_chunks().dictionary_encode("encode")
+    names = coded.dictionary.to_pylist()
+    codes = np.asarray(np.from_dlpack(coded.indices), dtype=np.int64)
+    found = {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
+    return found.pop(None, np.empty(0, dtype=np.int64)), found
 
 
 def _labels(table: pa.Table, label: str | None, task: str, classes: Iterable[str]) -> tuple[Floats, tuple[str, ...]]:

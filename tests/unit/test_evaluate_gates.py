@@ -361,3 +361,25 @@ def test_a_level_beyond_the_resamples_has_a_normal_bound() -> None:
     assert bounds == sorted(bounds, reverse=True)
     assert bounds[-1] == pytest.approx(found.gain - 4.264890793922602 * found.se)
     assert gains.resamples_for(0.025) == 2000 and gains.resamples_for(0.001) == 10_000
+
+
+def test_a_fixed_source_beside_the_holdout_judges_only_forgetting(tmp_path: Path) -> None:
+    alone, beside = World(tmp_path / "1", 200), World(tmp_path / "2", 200)
+    for name in ("ids", "labels", "hours", "shops", "contender", "champion"):
+        setattr(alone, name, getattr(alone, name)[:150])
+    beside.columns = {"_ctc_part": [None] * 150 + ["classics"] * 50}
+    gate = rule("forgetting", LOSS, margin=0.2, source="classics")
+    kept = rule("not_worse", LOSS, margin=0.2)
+    one, other = (world.run(metrics=(LOSS,), slices=[SHOPS], gates=[gate, kept]) for world in (alone, beside))
+
+    assert "no rows of the source classics" in one["gates"].pop("forgetting")["reason"]
+    told = other["gates"].pop("forgetting")
+    assert one == other
+    late = slice(150, 200)
+    expected = sk.log_loss(beside.labels[late], beside.contender[late])
+    assert (told["n"], told["contender"]) == (50, pytest.approx(expected))
+    assert (
+        promotion.decide({"prefer": "fresher", "if_not_evaluable": "hold", "gates": [gate]}, other)["promote"] is False
+    )
+    other["gates"]["forgetting"] = told
+    assert decided(other, gate)["answer"] == ("pass" if told["lower"] >= -0.2 else "fail")

@@ -275,3 +275,18 @@ def test_expressions(that: str, champion: str, expected: str) -> None:
     unknown = {"status": "not_evaluable", "reason": "the champion cannot be run"}
     found = evaluation(champion=champion, it=unknown if champion == "not_comparable" else values)
     assert answer(decide(section(gate("expression", metric=None, better=None, that=that)), found)) == expected
+
+
+@pytest.mark.parametrize(("contender", "promoted"), [(0.8, True), (0.79, False)])
+def test_prefer_champion_looks_at_the_whole_holdout_of_a_gate_by_slice(contender: float, promoted: bool) -> None:
+    """The slice that is nearest to its line may have lost while the model as a whole has gained."""
+    found = evaluation(contender, it=by_slice(a=measured(gain=-0.001, lower=-0.005)) | {"gain": -0.001})
+    rule = section(gate("not_worse", margin=0.01, by="shop"), prefer="champion")
+    assert decide(rule, found)["promote"] is promoted
+
+
+def test_prefer_champion_without_a_gated_metric_looks_at_every_metric() -> None:
+    found = evaluation(0.79, it={"status": "ok", "reason": "", "bytes": 10})
+    rule = gate("model_size", metric=None, better=None, max=100)
+    assert decide(section(rule, prefer="fresher"), found)["promote"]
+    assert not decide(section(rule, prefer="champion"), found)["promote"]

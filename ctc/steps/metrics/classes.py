@@ -60,19 +60,22 @@ def f1(labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> Form:
 
     A class that is neither there nor chosen is left out.
     """
-    average = arguments.get("average", "macro") if scores.ndim == 2 else "positive"
+    undefined = "no row is positive, and none is flagged"
+    if scores.ndim == 1:
+        flagged = _chosen(scores, arguments)
+        parts = np.vstack([flagged * labels, labels, flagged])
+        return Sums(parts, lambda sums: ratio(2 * sums[0], sums[1] + sums[2]), undefined)
+    average = arguments.get("average", "macro")
 
     def finish(sums: Floats) -> float:
         hits, there, chosen = sums.reshape(3, -1)
-        if average == "positive":
-            return ratio(2 * hits[1], there[1] + chosen[1])
         if average == "micro":
             return ratio(2 * hits.sum(), there.sum() + chosen.sum())
         known = there + chosen > 0
         each = 2 * hits[known] / (there + chosen)[known]
         return float(np.mean(each)) if average == "macro" else ratio(float(each @ there[known]), there.sum())
 
-    return Sums(_confusion(labels, scores, arguments), finish, "no row is positive, and none is flagged")
+    return Sums(_confusion(labels, scores, arguments), finish, undefined)
 
 
 def precision(labels: Floats, scores: Floats, arguments: Mapping[str, Any]) -> Form:
