@@ -22,6 +22,7 @@ PYTHON = sys.executable
 CTC = [PYTHON, "-c", "from ctc.cli import main; main()"]
 SPEC = "specs/minimal.yaml"
 ROUNDS, CYCLES, SPECS = 7, 3, 500
+CHECKED_ROWS = 10_000_000
 FIRST, SECOND = "2013-02-10T11:00:00Z", "2013-03-10T11:00:00Z"
 
 
@@ -181,11 +182,23 @@ def _by_hand(state: Path, example: Path, scratch: Path) -> float:
     return sum(once(words, example).wall for words in commands)
 
 
+def data_checks() -> list[Row]:
+    """Every kind of data check on ten million rows of twenty columns, against one scan of the same columns."""
+    peer = [PYTHON, "bench/checks_peer.py"]
+    with tempfile.TemporaryDirectory() as scratch:
+        once([*peer, "make", scratch, str(CHECKED_ROWS)], ROOT)
+        commands = {"checks": [*peer, "checks", scratch], "scan": [*peer, "scan", scratch]}
+        timings = in_turn(commands, ROOT, CYCLES)
+    rows = f"{CHECKED_ROWS // 10**6} million rows"
+    return [_row(f"data checks, {rows}, wall", "one DuckDB scan", timings["checks"], timings["scan"], "wall", 5.0)]
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "start_up": start_up,
     "warm_compile": warm_compile,
     "many": many,
     "local_run": local_run,
+    "data_checks": data_checks,
 }
 
 

@@ -376,3 +376,29 @@ def test_data_is_within_a_targets_reach(target: str, address: str, code: str) ->
     found = [each for each in ("CT303", "CT306") if findings(each, change, target=target)]
 
     assert found == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong"),
+    [
+        ("{range: {column: w, min: 0}}", ""),
+        ("{null_ratio: {column: w, max: 1%}}", ""),
+        ("{allowed_values: {column: w, values: [a]}}", ""),
+        ("{pattern: {column: w, regex: x}}", ""),
+        ("{sql: {expression: 'w > 0'}}", ""),
+        ("{unique: {columns: [w]}}", "unique"),
+        ("{row_count: {min: 1}}", "row_count"),
+        ("{schema: {columns: {w: number}}}", "schema"),
+        ("{leakage: {max_auc: 0.9}}", "leakage"),
+        ("{freshness: {max_age: 1h}}", "freshness"),
+        ("{drift: {columns: [w], method: psi, max: 0.2}}", "drift"),
+        ("{range: {column: w, min: 0}, source: parcels}", "source"),
+        ("{range: {column: w, min: 0}, over: {source: served, window: 1d}}", "over"),
+    ],
+)
+def test_only_bad_rows_of_the_joined_ones_are_set_aside(check: str, wrong: str) -> None:
+    found = findings("CT229", SERVED, checks(f"{{it: {check}}}"), checks("{it: {on_fail: quarantine}}"))
+
+    assert [item.path for item in found] == ["validation.checks.it.on_fail"] * bool(wrong)
+    assert all(f"`{wrong}`" in item.message for item in found)
+    assert findings("CT229", SERVED, checks(f"{{it: {check}}}"), checks("{it: {on_fail: warn}}")) == []
