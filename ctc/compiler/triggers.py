@@ -115,7 +115,8 @@ def _trigger(trigger: Trigger, spec: Spec) -> dict[str, Any]:
             return {**common, "kind": "manual"}
         case EventTrigger(name, dedupe_by, max_age):
             age = max_age.total_seconds()
-            return {**common, "kind": "event", "event": name, "dedupe_by": dedupe_by, "max_age": age}
+            about = {"event": name, "dedupe_by": dedupe_by, "max_age": age}
+            return {**common, "kind": "event", **about, "wait_for": trigger.wait_for}
         case DriftTrigger() | PerformanceTrigger():
             return {**common, **watching.entry(trigger, spec)}
 

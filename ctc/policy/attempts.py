@@ -82,7 +82,7 @@ def start(
         reserved=policy.limits.per_run,
     )
     watermarks = replace(state.watermarks, new_data=labelled if seen is None else max(seen, labelled))
-    state = replace(state, attempt=attempt, watermarks=watermarks, events=(), trained_as=policy.training)
+    state = replace(state, attempt=attempt, watermarks=watermarks, trained_as=policy.training)
     return state, _start_training(attempt, state)
 
 

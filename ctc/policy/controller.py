@@ -89,6 +89,10 @@ def questions(state: State, policy: Policy, now: datetime) -> tuple[RowsQuestion
         for trigger in policy.triggers
         if trigger["kind"] == "new_data"
     ]
+    for trigger in policy.triggers:
+        changed = [heard.at for heard in state.events if heard.name == trigger.get("event")]
+        if trigger.get("wait_for") is not None and changed:
+            asked.append(RowsQuestion(trigger["name"], min(*changed, end), end, now))
     if policy.limits.rearm_rows > 0 and watermark is not None:
         asked.append(RowsQuestion(REARM, start, end, now))
     if policy.resume_rows is not None and state.hold is not None:
@@ -180,7 +184,9 @@ def _answer_triggers(draft: Draft, evidence: Evidence, waking: Waking) -> Outcom
     )
     if started:
         names = tuple(answer.name for answer in asking)
-        state, action = attempts.start(draft.state, names, policy, now, waking.identity)
+        answered = {trigger["event"] for trigger in policy.triggers if trigger["name"] in fired and "event" in trigger}
+        waiting = tuple(heard for heard in draft.state.events if heard.name not in answered)
+        state, action = attempts.start(draft.set(events=waiting).state, names, policy, now, waking.identity)
         draft = replace(draft, state=state).ask(action)
     return _close(_alarms(draft, held, waking), answers, held, now, waking.identity)
 
@@ -191,7 +197,7 @@ _OWN = ("on_deploy",)
 
 def _hear(draft: Draft, evidence: Evidence, policy: Policy, now: datetime) -> Draft:
     """Keeps an outside event that a trigger waits for, once, until it is answered or too old."""
-    kept = tuple(heard for heard in draft.state.events if _young(heard, policy, now))
+    kept = tuple(heard for heard in draft.state.events if _waits(heard, policy) or _young(heard, policy, now))
     draft, event = draft.set(events=kept), evidence.event
     trigger = next((t for t in policy.triggers if event is not None and t.get("event") == event.name), None)
     if event is None or trigger is None:
@@ -202,6 +208,13 @@ def _hear(draft: Draft, evidence: Evidence, policy: Policy, now: datetime) -> Dr
     if known in draft.state.heard or not _young(heard, policy, now):
         return draft
     return draft.set(events=(*kept, heard), heard=(*draft.state.heard, known)[-_REMEMBERED:])
+
+
+def _waits(heard: Heard, policy: Policy) -> bool:
+    """Whether its trigger waits for rows from after it: they take their time, which makes it no older."""
+    return any(
+        trigger.get("event") == heard.name and trigger.get("wait_for") is not None for trigger in policy.triggers
+    )
 
 
 def _young(heard: Heard, policy: Policy, now: datetime) -> bool:

@@ -44,7 +44,7 @@ def evaluate(trigger: Mapping[str, Any], state: State, evidence: Evidence, now: 
         case "new_data":
             return _new_data(trigger, evidence)
         case "event":
-            return _event(trigger, state, now)
+            return _event(trigger, state, evidence, now)
         case "drift" | "performance" as kind:
             found = evidence.live.get(trigger["name"], NotEvaluable("nothing was looked at"))
             return Answer(trigger["name"], kind, *live.answer(trigger, found))
@@ -67,14 +67,26 @@ def deployed(state: State, on_deploy: str, training: str) -> tuple[Answer, ...]:
     return (Answer("on_deploy", "deploy", "fired", "the training section has changed since the last attempt"),)
 
 
-def _event(trigger: Mapping[str, Any], state: State, now: datetime) -> Answer:
+def _event(trigger: Mapping[str, Any], state: State, evidence: Evidence, now: datetime) -> Answer:
     name: str = trigger["name"]
     due = [heard for heard in state.events if heard.name == trigger["event"]]
     if not due:
         return Answer(name, "event", "quiet", f"no {trigger['event']} that has not been answered")
     first = min(due, key=lambda heard: heard.at)
-    numbers = {"events": [heard.to_json() for heard in due], "age_seconds": (now - first.at).total_seconds()}
-    return Answer(name, "event", "fired", f"{trigger['event']} {first.key} at {format_instant(first.at)}", numbers)
+    numbers: dict[str, Any] = {
+        "events": [heard.to_json() for heard in due],
+        "age_seconds": (now - first.at).total_seconds(),
+    }
+    said = f"{trigger['event']} {first.key} at {format_instant(first.at)}"
+    wanted = trigger.get("wait_for")
+    if wanted is None:
+        return Answer(name, "event", "fired", said, numbers)
+    counted = evidence.new_rows.get(name, NotEvaluable("the rows were not counted"))
+    if isinstance(counted, NotEvaluable):
+        return Answer(name, "event", "not_evaluable", f"{said}; labelled rows since then: {counted.reason}", numbers)
+    numbers |= {"mature_rows": counted.rows, "wait_for": wanted}
+    rows = f"{said}; {counted.rows} labelled rows since then, {wanted} wanted"
+    return Answer(name, "event", "fired" if counted.rows >= wanted else "quiet", rows, numbers)
 
 
 def _schedule(trigger: Mapping[str, Any], state: State, now: datetime) -> Answer:

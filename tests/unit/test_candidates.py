@@ -430,6 +430,26 @@ def test_an_event_that_is_held_back_stays_due_until_it_is_old() -> None:
     assert wake(applied(held.state), by, NOW + 1.1 * HOUR).state.attempt is None
 
 
+def test_an_event_can_wait_until_there_is_something_to_learn() -> None:
+    by = policy({**EVENT, "wait_for": 500}, {**ROWS, "min_rows": 400})
+    heard = wake(State(), by, event=alert(), new_rows={"rows": NewRows(0)})
+    assert heard.state.attempt is None
+    later = NOW + 30 * DAY
+    waiting = applied(heard.state) if heard.state.pending else heard.state
+    (_, question) = questions(waiting, by, later)
+    assert (question.name, question.start, question.end) == ("ops", NOW, later - HOUR)
+    few = wake(waiting, by, later, new_rows={"rows": NewRows(400), "ops": NewRows(499)})
+    assert few.state.attempt is not None
+    assert few.state.attempt.triggers == ("rows",)
+    assert [event.key for event in few.state.events] == ["7"]
+    unknown = wake(waiting, by, later, new_rows={"rows": NewRows(0)})
+    assert unknown.answers[0].answer == "not_evaluable"
+    enough = wake(waiting, by, later, new_rows={"rows": NewRows(0), "ops": NewRows(500)})
+    assert enough.state.attempt is not None
+    assert enough.state.attempt.triggers == ("ops",)
+    assert enough.state.events == ()
+
+
 @pytest.mark.parametrize(
     ("on_deploy", "before", "starts"),
     [("retrain", "t0", True), ("retrain", "t1", False), ("retrain", "", False), ("wait", "t0", False)],
