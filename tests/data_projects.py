@@ -157,3 +157,161 @@ def predict(model, rows, history):
 
 """
     return make(folder, spec, code, {"houses": houses, "surveys": surveys})
+
+
+def events(
+    folder: Path, spec: Mapping[str, Any], code: str, rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]
+) -> Path:
+    """A project of one source of rows with a time `at`, whose last week judges; `spec` as for `make`."""
+    main = {
+        "role": "rows",
+        "csv": {"path": "data/events.csv", "columns": {"at": "timestamp", **types}},
+        "event_time": "at",
+        "key": ["id"],
+        **spec.get("source", {}),
+    }
+    whole = {
+        "sources": {"events": main},
+        "label": {"source": "events", "column": "y", "known_after": "0d", "absent": "drop"},
+        "retraining": {"strategy": "full", "window": "30d", "holdout": {"time": "7d", "min_rows": 20}},
+        **{name: value for name, value in spec.items() if name != "source"},
+    }
+    return make(folder, whole, code, {"events": rows})
+
+
+def flowers(folder: Path) -> Path:
+    """Three classes, told by one number."""
+    draw = random.Random(2)
+    rows = []
+    for index in range(600):
+        name = draw.choice(["aster", "iris", "rose"])
+        size = {"aster": 1.0, "iris": 2.0, "rose": 3.0}[name] + draw.gauss(0, 0.4)
+        at = (START + dt.timedelta(hours=index * 2)).isoformat()
+        rows.append({"id": f"f{index}", "at": at, "size": round(size, 3), "y": name})
+    code = """\
+LABEL, HIDDEN = "y", set()
+
+def fit(rows):
+    sizes = {}
+    for row in rows:
+        sizes.setdefault(row["y"], []).append(row["size"])
+    return {name: sum(seen) / len(seen) for name, seen in sorted(sizes.items())}
+
+def predict(model, rows, history):
+    near = [{name: 2.0 ** -(4 * (row["size"] - mean) ** 2) for name, mean in model.items()} for row in rows]
+    return {f"score_{name}": [one[name] / sum(one.values()) for one in near] for name in model}
+
+"""
+    spec = {
+        "task": "multiclass",
+        "evaluation": {"metrics": {"right": {"accuracy": {}}}},
+        "promotion": {"gates": {"sane": {"range": {"metric": "right", "min": 0.7}}}},
+    }
+    return events(folder, spec, code, rows, {"size": "number"})
+
+
+def searches(folder: Path) -> Path:
+    """Five articles for each search, the relevant one told by a number; the unclicked have no label."""
+    draw = random.Random(3)
+    rows = []
+    for index in range(300):
+        chosen = draw.randrange(5)
+        at = (START + dt.timedelta(hours=index * 3)).isoformat()
+        for place in range(5):
+            match = draw.gauss(1.5 if place == chosen else 0.0, 0.7)
+            y = 1 if place == chosen else ""
+            rows.append({"id": f"{index}-{place}", "at": at, "search": f"s{index}", "match": round(match, 3), "y": y})
+    code = """\
+LABEL, HIDDEN = "y", set()
+
+def fit(rows):
+    assert {row["y"] for row in rows} == {0, 1}
+    return {"n": len(rows)}
+
+def predict(model, rows, history):
+    assert all(row["search"] for row in rows)
+    return {"score": [row["match"] for row in rows]}
+
+"""
+    spec = {
+        "task": {"ranking": {"group": "search"}},
+        "label": {"source": "events", "column": "y", "known_after": "0d", "absent": "negative"},
+        "evaluation": {"metrics": {"top": {"ndcg": {"k": 3}}}},
+        "promotion": {"gates": {"sane": {"range": {"metric": "top", "min": 0.6}}}},
+    }
+    return events(folder, spec, code, rows, {"match": "number", "y": "integer"})
+
+
+def pumps(folder: Path) -> Path:
+    """Readings that nobody labels; one in twenty is odd."""
+    draw = random.Random(4)
+    rows = []
+    for index in range(800):
+        level = 5.0 if index % 20 == 0 else draw.gauss(0, 1)
+        rows.append(
+            {"id": f"p{index}", "at": (START + dt.timedelta(hours=index)).isoformat(), "level": round(level, 3)}
+        )
+    code = """\
+LABEL, HIDDEN = "y", {"y"}
+
+def fit(rows):
+    return {"mean": sum(row["level"] for row in rows) / len(rows)}
+
+def predict(model, rows, history):
+    return {"score": [1.0 if row["level"] - model["mean"] > 4 else 0.0 for row in rows]}
+
+"""
+    spec = {
+        "task": "binary",
+        "label": "none",
+        "triggers": {"more": {"new_data": {"min_rows": 100}}},
+        "evaluation": {"metrics": {"flagged": {"share": {"column": "score", "min": 0.5}, "better": "neither"}}},
+        "promotion": {"gates": {"sane": {"range": {"metric": "flagged", "min": 0.01, "max": 0.1}}}},
+    }
+    return events(folder, spec, code, rows, {"level": "number"})
+
+
+def sales(folder: Path) -> Path:
+    """Daily sales of two shops, with a week's rhythm; next week is forecast from what the shop sold a week before."""
+    draw = random.Random(5)
+    rows = [
+        {
+            "shop": shop,
+            "at": (START + dt.timedelta(days=day)).isoformat(),
+            "weather": draw.choice(["sun", "rain"]),
+            "y": level + 10 * (day % 7) + draw.randrange(3),
+        }
+        for day in range(70)
+        for shop, level in (("north", 20), ("south", 50))
+    ]
+    code = """\
+LABEL, HIDDEN = "y", set()
+
+def fit(rows):
+    return {"n": len(rows)}
+
+def predict(model, rows, history):
+    assert not rows or "weather" not in rows[0], "tomorrow's weather is not known today"
+    past = {(old["shop"], old["event_time"]): (old["y"], old["origin"]) for old in history}
+    answers = []
+    for row in rows:
+        from datetime import timedelta
+        y, origin = past[row["shop"], row["event_time"] - timedelta(days=7)]
+        assert origin <= row["origin"] and 1 <= row["horizon"] <= 7
+        answers.append(float(y))
+    return {"prediction": answers}
+
+"""
+    spec = {
+        "task": {"forecast": {"series": ["shop"], "every": "1d", "horizon": "7d", "season": "7d"}},
+        "source": {"key": ["shop", "at"]},
+        "retraining": {
+            "strategy": "full",
+            "window": "28d",
+            "gap": "7d",
+            "holdout": {"time": "14d", "min_rows": 20},
+        },
+        "evaluation": {"metrics": {"off": {"mae": {}}}},
+        "promotion": {"gates": {"sane": {"range": {"metric": "off", "max": 5}}}},
+    }
+    return events(folder, spec, code, rows, {"y": "number"})

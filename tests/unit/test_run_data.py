@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import data_projects
 import project
@@ -44,3 +46,25 @@ def test_rows_that_are_rewritten_are_told_of_at_an_instant_of_the_past(tmp_path:
 
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: rows of houses are rewritten in place") == 1
+
+
+@pytest.mark.parametrize("target", targets.NAMES)
+@pytest.mark.parametrize(
+    ("made", "metric", "facts"),
+    [
+        (data_projects.flowers, "right", {"class_count": 3, "absent_labels": 0}),
+        (data_projects.searches, "top", {"groups": 282, "absent_labels": 1128}),
+        (data_projects.pumps, "flagged", {"rows": {"train": 678, "valid": 0, "holdout": 122}}),
+        (data_projects.sales, "off", {"series": 2, "origins": 2}),
+    ],
+)
+def test_every_task_runs(
+    tmp_path: Path, target: str, made: Callable[[Path], Path], metric: str, facts: dict[str, Any]
+) -> None:
+    [first, *_] = records = project.run(made(tmp_path / "p"), "--at", FIRST, target=target)
+
+    [attempt] = [record for record in records if record["kind"] == "attempt"]
+    assert attempt["outcome"] == "candidate", attempt
+    assert {name: attempt["data"][name] for name in facts} == facts
+    assert attempt["evaluation"]["metrics"][metric]["contender"]["value"] is not None
+    assert first["triggers"][0]["answer"] == "fired"
