@@ -11,7 +11,7 @@ from ctc.compiler.document import fill_hyperparameters
 from ctc.compiler.ir import Branch, Node, Step, System
 from ctc.compiler.lower import bucket_uri, digest, lower
 from ctc.language.load import load_spec
-from ctc.language.spec import Spec
+from ctc.language.spec import Check, Spec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -87,3 +87,15 @@ def test_hyperparameters_fill_their_places_only() -> None:
 )
 def test_a_bare_bucket_speaks_s3(bucket: str, uri: str) -> None:
     assert bucket_uri(bucket) == uri
+
+
+def test_rows_that_a_check_may_set_aside_have_an_output(spec: Spec) -> None:
+    light = Check("light", "range", {"column": "weight", "max": 9.0}, on_fail="quarantine")
+    outputs = {}
+    for name, checks in (("without", spec.checks), ("with", (*spec.checks, light))):
+        first = lower(replace(spec, checks=checks), "kubeflow").train.body[0]
+        assert isinstance(first, Step)
+        outputs[name] = first.outputs
+
+    assert outputs["with"] == (*outputs["without"], "quarantine")
+    assert "quarantine" not in outputs["without"]
