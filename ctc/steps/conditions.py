@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from ctc.steps.engine import OWN
 from ctc.steps.task import StepFailed
 
 _PARTS = frozenset(
@@ -40,7 +41,7 @@ def with_conditions(connection: Any, table: Any, name: str, wanted: Mapping[str,
         return table
     query = connection.compile(table)
     described = connection.con.execute(f"DESCRIBE {query}").fetchall()
-    types = {str(row[0]): str(row[1]) for row in described}
+    types = {str(row[0]): str(row[1]) for row in described if not str(row[0]).startswith(OWN)}
     for where, expression in wanted.values():
         require_condition(expression, types, where)
     columns = ", ".join(

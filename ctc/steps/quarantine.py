@@ -52,7 +52,8 @@ def set_aside(connection: Any, rows: Any, task: Task) -> tuple[Any, dict[str, An
     names = [ibis.ifelse(bad[index], ibis.literal(checks[index]["name"]), ibis.null("string")) for index in failed]
     named = table.filter(out).mutate(**{CHECKS: _listed(names)}) if failed else table.filter(out)
     conditions = [column for column in table.columns if column.startswith(HOLDS)]
-    engine.write(connection, named.drop(*conditions), task.outputs[OUTPUT])
+    ours = [column for column in named.columns if column.startswith(engine.OWN) and column != CHECKS]
+    engine.write(connection, named.drop(*ours), task.outputs[OUTPUT])
     facts = {"rows": count, "checks": [_told(check, answer) for check, answer in zip(checks, answers, strict=True)]}
     return (table.filter(~out).drop(*conditions) if failed else rows), {"quarantined": facts}
 

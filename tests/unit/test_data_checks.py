@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ctc.policy.data_checks import JUDGES, accepted, leakage, schema
+from ctc.run.text import check_answer, check_passed
 
 NOW = dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
 
@@ -95,3 +96,18 @@ def test_the_feature_that_tells_most_is_named(areas: dict[str, float], answer: s
     found = leakage({"max_auc": 0.9}, areas, {"rows": 5})
 
     assert (found.answer, found.numbers.get("feature"), found.numbers["rows"]) == (answer, feature, 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "on_fail", "told"),
+    [
+        ("pass", "stop", "pass"),
+        ("not_evaluable", "stop", "not_evaluable"),
+        ("fail", "warn", "warn"),
+        ("fail", "quarantine", "quarantine"),
+    ],
+)
+def test_what_a_person_is_told_of_an_answer(answer: str, on_fail: str, told: str) -> None:
+    check = {"answer": answer, "on_fail": on_fail}
+
+    assert (check_answer(check), check_passed(check)) == (told, answer == "pass")

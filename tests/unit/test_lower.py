@@ -13,7 +13,7 @@ from ctc.compiler.ir import Branch, Node, Step, System
 from ctc.compiler.lower import bucket_uri, digest, lower
 from ctc.compiler.training import fill_hyperparameters
 from ctc.language.load import load_spec
-from ctc.language.spec import DriftTrigger, Gate, Occurrences, PerformanceTrigger, Spec, Trigger
+from ctc.language.spec import Check, DriftTrigger, Gate, Occurrences, PerformanceTrigger, Spec, Trigger
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -153,3 +153,15 @@ def test_triggers_that_watch_say_all_that_they_are_judged_by(spec: Spec) -> None
         "window": 86400.0,
         "min_rows": 50,
     }
+
+
+def test_rows_that_a_check_may_set_aside_have_an_output(spec: Spec) -> None:
+    light = Check("light", "range", {"column": "weight", "max": 9.0}, on_fail="quarantine")
+    outputs = {}
+    for name, checks in (("without", spec.checks), ("with", (*spec.checks, light))):
+        first = lower(replace(spec, checks=checks), "kubeflow").train.body[0]
+        assert isinstance(first, Step)
+        outputs[name] = first.outputs
+
+    assert outputs["with"] == (*outputs["without"], "quarantine")
+    assert "quarantine" not in outputs["without"]
