@@ -10,6 +10,7 @@ import ibis
 from ibis.expr import datatypes as dt
 
 from ctc.steps import conditions, engine
+from ctc.steps.columns import comparable
 from ctc.steps.judged_rows import Check, Place, require
 from ctc.steps.task import StepFailed
 
@@ -50,7 +51,7 @@ def offending(
     if kind == "null_ratio":
         return missing, {}
     if kind == "allowed_values":
-        return (~missing & column.notin(_comparable(arguments["values"], column.type()))).fill_null(False), {}
+        return (~missing & column.notin(comparable(arguments["values"], column.type()))).fill_null(False), {}
     if kind == "pattern":
         _require_pattern(connection, arguments["regex"], where)
         if not column.type().is_string():
@@ -71,13 +72,3 @@ def _require_pattern(connection: Any, regex: str, where: str) -> None:
         connection.con.execute("SELECT regexp_full_match('', ?)", [regex]).fetchall()
     except duckdb.Error as error:
         raise StepFailed(f"{where}: the pattern {regex!r} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def _comparable(values: list[Any], kind: Any) -> list[Any]:
-    """The allowed values that a column of this type can have at all: as text in one of text, 0 as false, 1 as true."""
-    if kind.is_string():
-        return [str(value) for value in values]
-    numbers = [value for value in values if isinstance(value, int | float)]
-    if kind.is_boolean():
-        return [bool(value) for value in numbers if value in (0, 1)]
-    return [value + 0 for value in numbers] if kind.is_numeric() else []
