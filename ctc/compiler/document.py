@@ -26,6 +26,7 @@ from ctc.language.spec import (
     NewDataTrigger,
     PredictionColumns,
     ScheduleTrigger,
+    Secret,
     Source,
     Spec,
     Trigger,
@@ -38,13 +39,13 @@ if TYPE_CHECKING:
 VERSION = 1
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "wake": ("data", "windows", "training", "triggers"),
+    "wake": ("data", "windows", "training", "triggers", "notifications"),
     "snapshot": ("data", "windows"),
     "validate": ("data", "validation"),
     "evaluate": ("data", "windows", "evaluation", "promotion"),
     "decide": ("promotion",),
     "register": ("registry", "training"),
-    "record": (),
+    "record": ("promotion",),
 }
 """The sections that each of our steps is given."""
 
@@ -60,6 +61,7 @@ def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str)
         "promotion": _promotion,
         "triggers": _triggers,
         "registry": _registry,
+        "notifications": _notifications,
     }
     return {
         "version": VERSION,
@@ -327,6 +329,27 @@ def _trigger(trigger: Trigger) -> dict[str, Any] | None:
 
 def _registry(spec: Spec) -> dict[str, Any]:
     return {"model": spec.deployed_name}
+
+
+def _notifications(spec: Spec) -> dict[str, Any]:
+    """Secrets stay references: their values are looked up where a message is sent."""
+    return {
+        "channels": [
+            {
+                "name": channel.name,
+                "kind": channel.kind,
+                "arguments": {key: _argument(value) for key, value in channel.arguments.items()},
+                "events": list(channel.events),
+            }
+            for channel in spec.notifications
+        ]
+    }
+
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return {"secret": value.secret}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def fill_hyperparameters(argv: tuple[str, ...], hyperparameters: Mapping[str, object]) -> tuple[str, ...]:

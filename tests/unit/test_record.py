@@ -16,7 +16,14 @@ from ctc.steps.ports import Services
 from ctc.steps.task import Result, Task
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "schemas" / "record.v1.schema.json").read_text())
-DOCUMENT = {"name": "toy", "environment": "default", "target": "kubeflow", "spec_digest": "ab" * 32}
+PROMOTION = {"prefer": "fresher", "if_not_evaluable": "hold", "gates": []}
+DOCUMENT = {
+    "name": "toy",
+    "environment": "default",
+    "target": "kubeflow",
+    "spec_digest": "ab" * 32,
+    "policy": {"promotion": PROMOTION},
+}
 VERDICT = {"version": 1, "promote": True, "decision": "promote", "reason": "all 2 gates pass", "gates": []}
 CANDIDATE = {
     "version": "4",
@@ -76,6 +83,7 @@ def test_a_candidate(services: Services) -> None:
 
     assert (document["outcome"], document["candidate"], document["champion"]) == ("candidate", CANDIDATE, "3")
     assert document["decision"] == VERDICT
+    assert document["policy"] == {"promotion": PROMOTION}
     assert document["evaluation"] == {"version": 1, "rows": 10}
     assert (document["triggers"], document["error"]) == (["weekly"], "")
     assert {step["status"] for step in document["steps"].values()} == {"ok"}
