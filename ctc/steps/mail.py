@@ -122,6 +122,7 @@ def _connect(server: Server) -> smtplib.SMTP:
     try:
         if server.security == "starttls":
             connection.starttls(context=context)
+        connection.ehlo_or_helo_if_needed()
         if server.user:
             connection.login(server.user, server.password)
     except BaseException:
