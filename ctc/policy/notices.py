@@ -158,10 +158,13 @@ def _drift(record: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _gates(record: Mapping[str, Any]) -> list[str]:
-    gates = _mapping(record.get("decision")).get("gates", ())
+    gates = _mapping(record.get("decision")).get("gates")
+    if not isinstance(gates, list):
+        return []
     return [
         f"{gate.get('name')} {str(gate.get('answer')).replace('_', ' ')}: {gate.get('reason')}"
-        for gate in map(_mapping, gates)
+        for gate in gates
+        if isinstance(gate, Mapping)
     ]
 
 
