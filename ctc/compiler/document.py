@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from ctc.compiler import notifications
 from ctc.compiler.bundle import canonical
 from ctc.language.spec import (
     NO_TIME,
@@ -26,7 +27,6 @@ from ctc.language.spec import (
     NewDataTrigger,
     PredictionColumns,
     ScheduleTrigger,
-    Secret,
     Source,
     Spec,
     Trigger,
@@ -61,7 +61,7 @@ def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str)
         "promotion": _promotion,
         "triggers": _triggers,
         "registry": _registry,
-        "notifications": _notifications,
+        "notifications": notifications.section,
     }
     return {
         "version": VERSION,
@@ -329,27 +329,6 @@ def _trigger(trigger: Trigger) -> dict[str, Any] | None:
 
 def _registry(spec: Spec) -> dict[str, Any]:
     return {"model": spec.deployed_name}
-
-
-def _notifications(spec: Spec) -> dict[str, Any]:
-    """Secrets stay references: their values are looked up where a message is sent."""
-    return {
-        "channels": [
-            {
-                "name": channel.name,
-                "kind": channel.kind,
-                "arguments": {key: _argument(value) for key, value in channel.arguments.items()},
-                "events": list(channel.events),
-            }
-            for channel in spec.notifications
-        ]
-    }
-
-
-def _argument(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return {"secret": value.secret}
-    return list(value) if isinstance(value, tuple) else value
 
 
 def fill_hyperparameters(argv: tuple[str, ...], hyperparameters: Mapping[str, object]) -> tuple[str, ...]:
