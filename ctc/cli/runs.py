@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ctc.cli.common import OK
+from ctc.cli.common import DIFFERENT, OK
 from ctc.diagnostics import CtcError
 
 if TYPE_CHECKING:
@@ -23,8 +25,22 @@ if TYPE_CHECKING:
 @click.option("--target", metavar="T", help="Whose runs. Default: the spec's first that has any.")
 @click.option("--env", "environment", metavar="E", help="An environment of the spec.")
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Replaces .ctc beside the spec.")
-@click.option("-o", "--output", type=click.Choice(["human", "json"]), default="human", help="What goes to stdout.")
-def runs(words: tuple[str, ...], target: str | None, environment: str | None, state: Path | None, output: str) -> int:
+@click.option("--check", is_flag=True, help="With show: judge once more by the record alone; 4 if the verdict differs.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["human", "json", "prometheus"]),
+    default="human",
+    help="What goes to stdout; prometheus: the deployment's gauges, for a textfile collector.",
+)
+def runs(
+    words: tuple[str, ...],
+    target: str | None,
+    environment: str | None,
+    state: Path | None,
+    check: bool,
+    output: str,
+) -> int:
     """List the records of past runs of SPEC (default: ctc.yaml), newest last, or show one of them.
 
     Each line is a cycle: an attempt to train, or a wake whose run the policy held back. ID is what the list shows, or
@@ -36,18 +52,31 @@ def runs(words: tuple[str, ...], target: str | None, environment: str | None, st
       ctc runs models/ctc.yaml --env prod
       ctc runs show 20130310T06
       ctc runs show 20130310T060000Z-1f0e9d8c models/ctc.yaml -o json
+      ctc runs show 20130310T06 --check
+      ctc runs models/ctc.yaml -o prometheus
+
+    \b
+    Exit codes: 0 done; 4 with --check, if the record's verdict is not what its numbers and rules give.
     """
     from ctc.run.records import read_records
 
     if state is not None:
         _require_folder(state)
     wanted, path = _words(words)
+    if wanted is None and check:
+        raise click.UsageError("--check is of one record: ctc runs show ID [SPEC] --check")
+    if wanted is not None and output == "prometheus":
+        raise click.UsageError("prometheus is of a whole deployment: ctc runs [SPEC] -o prometheus")
     spec, folder = _state(path, environment, target, state)
     records = read_records(folder)
     for name in records.unreadable:
         click.echo(f"warning: {folder / 'records' / name} is no record: it is left out", err=True)
-    if wanted is None:
+    if wanted is None and output == "prometheus":
+        _expose(spec, folder, records)
+    elif wanted is None:
         _list(spec, folder, records, output)
+    elif check:
+        return _check(_find(records, wanted), output)
     else:
         _show(spec, records, wanted, output)
     return OK
@@ -117,6 +146,46 @@ def _list(spec: Spec, folder: Path, records: Records, output: str) -> None:
     lines = [(cycle.id, *line) for cycle, line in zip(found, summary(found, main), strict=True)]
     click.echo(table(("id", *COLUMNS), lines, RIGHT))
     click.echo(f"champion and contender are {main.metric}; instants are UTC; more of one: ctc runs show ID", err=True)
+
+
+def _expose(spec: Spec, folder: Path, records: Records) -> None:
+    from ctc.policy.state import State
+    from ctc.run.exposition import exposition
+    from ctc.run.records import read_document
+
+    labels = {"name": spec.model_name, "environment": spec.environment, "target": folder.name}
+    path = folder / "state.json"
+    document = read_document(path)
+    if document is None and path.exists():
+        raise CtcError(f"{path} is damaged", "restore it from a copy: numbers of half a deployment mislead")
+    currency = "" if spec.cost is None else spec.cost.currency
+    sys.stdout.write(exposition(labels, State.from_json(document), records.items, datetime.now(UTC), currency))
+
+
+def _check(record: Record, output: str) -> int:
+    """Judges an attempt once more, from its record alone."""
+    from ctc.run.rederive import differences, judged
+
+    name, has_verdict = record["id"], judged(record)
+    found = differences(record) if has_verdict else ()
+    if output == "json":
+        _print_json(
+            {
+                "record": name,
+                "judged": has_verdict,
+                "same": not found,
+                "differences": [item.to_json() for item in found],
+            }
+        )
+    elif not has_verdict:
+        click.echo(f"{name} ended before there was a verdict: {record.get('outcome')}, {record.get('reason')}")
+    elif not found:
+        click.echo(f"{name}: its numbers and rules give the verdict that it holds: {record['decision'].get('reason')}")
+    for item in found if output != "json" else ():
+        click.echo(
+            f"{item.place}: the record says {json.dumps(item.recorded)}, its numbers give {json.dumps(item.derived)}"
+        )
+    return DIFFERENT if found else OK
 
 
 def _show(spec: Spec, records: Records, wanted: str, output: str) -> None:

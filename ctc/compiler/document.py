@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ctc.compiler import training, triggers
+from ctc.compiler import notifications, training, triggers
 from ctc.language.power import RELATIVE, attempts_that_share, confidence_of
 from ctc.language.spec import (
     NO_TIME,
@@ -25,13 +25,13 @@ from ctc.language.spec import (
 VERSION = 1
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "wake": ("data", "windows", "training", "triggers"),
+    "wake": ("data", "windows", "training", "triggers", "notifications"),
     "snapshot": ("data", "windows", "format", "validation"),
     "validate": ("data", "validation"),
     "evaluate": ("data", "windows", "evaluation", "promotion"),
     "decide": ("promotion",),
     "register": ("registry", "training"),
-    "record": ("steps",),
+    "record": ("steps", "promotion"),
 }
 """The sections that each of our steps is given."""
 
@@ -49,6 +49,7 @@ def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str)
         "registry": _registry,
         "format": training.row_format,
         "steps": _steps,
+        "notifications": notifications.section,
     }
     return {
         "version": VERSION,

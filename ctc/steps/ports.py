@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from ctc.steps.secrets import EnvironmentSecrets
 
 RunStatus = Literal["running", "dead", "unknown"]
 
@@ -71,9 +73,18 @@ class Registry(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """Secrets by the name that a spec gives them."""
+
+    def get(self, name: str) -> str:
+        """The value, which goes into no log, record or message; StepFailed, saying where it should be, without it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Services:
     state: StateStore
     objects: ObjectStore
     launcher: Launcher
     registry: Registry
+    secrets: Secrets = field(default_factory=EnvironmentSecrets)

@@ -107,6 +107,7 @@ def _record(
         "data": numbers["snapshot"].get("data", {}),
         "checks": numbers["validate"].get("checks", []),
         "evaluation": numbers["evaluate"],
+        "policy": {"promotion": dict(document["policy"]["promotion"])},
         "decision": numbers["decide"],
         "candidate": numbers["register"] if end.outcome == "candidate" else None,
         "champion": None if champion is None else champion["version"],

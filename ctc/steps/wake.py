@@ -9,6 +9,7 @@ from typing import Any
 
 from ctc.compiler.lower import ABSENT
 from ctc.diagnostics import CtcError
+from ctc.policy import notices
 from ctc.policy.actions import Action, Promote, Retire, Route, Smoke, StartTraining, WriteRecord
 from ctc.policy.controller import (
     Evidence,
@@ -31,6 +32,7 @@ from ctc.policy.state import State
 from ctc.policy.strategy import FULL, plan
 from ctc.policy.windows import parse_instant
 from ctc.steps import asked, results
+from ctc.steps.notify import Telling
 from ctc.steps.ports import Conflict, Services
 from ctc.steps.task import Result, StepFailed, Task
 
@@ -70,7 +72,7 @@ def run(task: Task, services: Services) -> Result:
         rounds += 1
         if not outcome.again:
             waking.project(outcome.state)
-            return Result("ok", reason=_summary(outcome, waking.done), numbers=waking.numbers(outcome))
+            return Result("ok", reason=waking.said(outcome), numbers=waking.numbers(outcome))
     raise StepFailed("the controller came to no end: this is a bug of ctc, keep the state document and report it")
 
 
@@ -86,18 +88,22 @@ class _Waking:
         self._manual, self._event = asked.manual(task), asked.event(task)
         self._command = asked.command(task, services)
         self.done = _Applied()
+        self._telling = Telling(task, services)
 
     def round(self) -> Outcome:
         """Reads, decides, writes, applies, and notes that it is applied. Conflict: nothing of this round counts."""
         held = self._services.state.read()
         state = State.from_json(held.document)
         now = self._task.instant
-        outcome = step(state, self._evidence(state, now), self._policy, now, self._identity)
+        evidence = self._evidence(state, now)
+        self._tell_end(state, evidence)
+        outcome = step(state, evidence, self._policy, now, self._identity)
         token = held.token
         if outcome.state != state:
             token = self._services.state.compare_and_set(token, outcome.state.to_json())
         for action in outcome.actions:
             self._apply(action, outcome.state)
+        self._tell(outcome)
         if outcome.state.pending:
             self._services.state.compare_and_set(token, applied(outcome.state).to_json())
         return outcome
@@ -119,7 +125,38 @@ class _Waking:
             "champion": None if state.champion is None else state.champion.version,
             "approval": None if state.approval is None else state.approval.to_json(),
             "changes": [] if outcome is None else [change.to_json() for change in outcome.changes],
+            "notified": self._telling.told,
         }
+
+    def said(self, outcome: Outcome) -> str:
+        return results.BETWEEN.join([_summary(outcome, self.done), *self._telling.sentences()])
+
+    def _tell_end(self, state: State, evidence: Evidence) -> None:
+        """Tells how the attempt ended: before the decision, after which nobody asks for the attempt's record again.
+
+        The record stands for good, also if this round comes to nothing.
+        """
+        record = evidence.attempt_record
+        if state.attempt is not None and record is not None and record.get("id") == state.attempt.id:
+            self._telling.tell(notices.of_attempt(record))
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Tells what was applied, while it still stands in the state's outbox: after a crash the next wake does it."""
+        if not self._telling.wanted:
+            return
+        state = outcome.state
+        known = {version.version: version.attempt for version in (state.champion, state.candidate) if version}
+        for action in outcome.actions:
+            if not isinstance(action, WriteRecord) or action.record.get("kind") != "wake":
+                continue
+            records = {
+                version: self._services.objects.get(record_key(known[version]))
+                for version in notices.versions(action.record)
+                if version in known
+            }
+            judged = {version: record for version, record in records.items() if record is not None}
+            question = "" if state.approval is None else state.approval.id
+            self._telling.tell(notices.of_wake(action.record, question=question, judged=judged))
 
     def _evidence(self, state: State, now: datetime) -> Evidence:
         new_rows = _count(self._task, questions(state, self._policy, now), now)

@@ -70,6 +70,7 @@ APPROVAL = "{any_of: [leads]}"
         ("rolled_back", SERVER + "rollout: {steps: [{traffic: 100%}]}"),
         ("rolled_back", "triggers: {e: {event: {name: e}, then: rollback}}"),
         ("drifted", "triggers: {d: {drift: {columns: [a], method: psi, max: 1, window: 1d}, then: alert}}"),
+        ("drifted", "triggers: {p: {performance: {metric: auc, min: 0.5, window: 7d}}}"),
         ("approval_needed", f"promotion: {{approval: {APPROVAL}}}"),
         ("approval_needed", f"promotion: {{first: {{approval: {APPROVAL}}}}}"),
         ("approval_needed", "promotion: {if_not_evaluable: ask}"),

@@ -16,12 +16,13 @@ from ctc.steps.ports import Services
 from ctc.steps.task import Result, Task
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "schemas" / "record.v1.schema.json").read_text())
+PROMOTION = {"prefer": "fresher", "if_not_evaluable": "hold", "gates": []}
 DOCUMENT = {
     "name": "toy",
     "environment": "default",
     "target": "kubeflow",
     "spec_digest": "ab" * 32,
-    "policy": {"steps": {"prepare": False}},
+    "policy": {"steps": {"prepare": False}, "promotion": PROMOTION},
 }
 VERDICT = {"version": 1, "promote": True, "decision": "promote", "reason": "all 2 gates pass", "gates": []}
 CANDIDATE = {
@@ -82,6 +83,7 @@ def test_a_candidate(services: Services) -> None:
 
     assert (document["outcome"], document["candidate"], document["champion"]) == ("candidate", CANDIDATE, "3")
     assert document["decision"] == VERDICT
+    assert document["policy"] == {"promotion": PROMOTION}
     assert document["evaluation"] == {"version": 1, "rows": 10}
     assert (document["triggers"], document["error"]) == (["weekly"], "")
     assert {step["status"] for step in document["steps"].values()} == {"ok"}
@@ -145,7 +147,8 @@ def test_every_record_has_the_same_keys(services: Services) -> None:
     nothing = recorded(services)
     services.objects.put("attempts/a1/request/request.json", {"triggers": [], "launch": 1, "champion": None})
     assert set(nothing) == set(SCHEMA["$defs"]["attempt"]["properties"])
-    assert set(SCHEMA["$defs"]["attempt"]["required"]) == set(nothing)
+    # Records that older versions wrote have no policy.
+    assert set(SCHEMA["$defs"]["attempt"]["required"]) == set(nothing) - {"policy"}
 
 
 def test_results_of_an_earlier_launch_do_not_count(services: Services) -> None:

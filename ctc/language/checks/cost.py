@@ -167,7 +167,7 @@ def _impossible(spec: Spec) -> Mapping[str, tuple[str, str]]:
     if rollout is None and not any(trigger.then == "rollback" for trigger in spec.triggers):
         advice = "add `rollout` with `limits`, or remove the event"
         found["rolled_back"] = ("without `rollout` or a trigger with `then: rollback` nothing rolls back", advice)
-    if not any(isinstance(trigger.spec, DriftTrigger) for trigger in spec.triggers):
+    if not any(isinstance(trigger.spec, DriftTrigger | PerformanceTrigger) for trigger in spec.triggers):
         found["drifted"] = ("no trigger watches drift", "add a `drift` trigger, or remove the event")
     asking = [promotion.approval, promotion.first, *(step.approval for step in (rollout.steps if rollout else ()))]
     if not any(asking) and promotion.if_not_evaluable != "ask" and spec.mode != "recommend":
