@@ -320,6 +320,8 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
                 features.append(("trigger.drift", f"triggers.{trigger.name}"))
             case PerformanceTrigger():
                 features.append(("trigger.performance", f"triggers.{trigger.name}"))
+    if spec.notifications:
+        features.append(("notifications", "notifications"))
     if spec.trigger_policy.staleness is not None:
         features.append(("staleness", "trigger_policy.staleness"))
     if spec.training.retries:

@@ -49,6 +49,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "step.timeout": Capability(
         Support.EMULATED, "each try of the command is ended from inside its container; starting the pod does not count"
     ),
+    "notifications": Capability(Support.EMULATED, "sent by our wake step; while no wake comes, nothing is sent"),
     "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
     "trigger.event": Capability(
         Support.EMULATED, "a client of the Kubeflow API starts the wake pipeline with the parameter `event`"

@@ -44,6 +44,7 @@ from ctc.language.spec import (
     Trigger,
     TriggerPolicy,
 )
+from ctc.language.spec.serving import Notification
 from ctc.steps.task import StepFailed
 from ctc.targets import kubeflow
 from ctc.targets.kfp_check import check
@@ -145,6 +146,7 @@ def test_every_feature_has_a_capability(spec: Spec) -> None:
         training=replace(spec.training, spot=Spot(HOUR, HOUR)),
         triggers=(*spec.triggers, *watching),
         trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
+        notifications=(Notification("team", "email", {}, ("failed",)),),
     )
 
     assert {feature for feature, _ in lower(asking, "kubeflow").features} == set(kubeflow.CAPABILITIES)

@@ -70,6 +70,15 @@ def test_placeholders_and_variables_are_the_folders(tmp_path: Path) -> None:
     assert not (tmp_path / "failure").exists()
 
 
+def test_the_users_code_is_told_no_secret_of_a_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CTC_SECRET_SLACK", "hook")
+    monkeypatch.setenv("CTC_SMTP_HOST", "mail")
+    code = f"import os; print('SEES', sorted(n for n in os.environ if n.startswith('CTC_S'))); {WRITE}"
+    done, _ = train(tmp_path, sys.executable, "-c", code)
+
+    assert "SEES ['CTC_STATUS_DIR']" in done.stdout
+
+
 def test_a_failure_says_the_code_and_the_last_lines(tmp_path: Path) -> None:
     code = "import sys\nfor n in range(40): print('line', n, flush=True)\nprint('why', file=sys.stderr); sys.exit(7)"
     done, status = train(tmp_path, sys.executable, "-c", code)

@@ -159,14 +159,14 @@ def _impossible(spec: Spec) -> Mapping[str, tuple[str, str]]:
     """The events that this spec cannot bring, why, and what to write."""
     promotion, rollout = spec.promotion, spec.rollout
     found = {}
-    if spec.cost is None:
-        found["over_budget"] = ("there is no `cost`", "add `cost: {max_per_month: ...}`, or remove the event")
+    if spec.cost is None or spec.cost.max_per_month is None:
+        found["over_budget"] = (
+            "there is no `cost.max_per_month`",
+            "add `cost: {max_per_run: ..., max_per_month: ...}`, or remove the event",
+        )
     if spec.trigger_policy.staleness is None:
         advice = "add `trigger_policy.staleness: {max_age: ...}`, or remove the event"
         found["stale"] = ("there is no `trigger_policy.staleness`", advice)
-    if rollout is None and not any(trigger.then == "rollback" for trigger in spec.triggers):
-        advice = "add `rollout` with `limits`, or remove the event"
-        found["rolled_back"] = ("without `rollout` or a trigger with `then: rollback` nothing rolls back", advice)
     if not any(isinstance(trigger.spec, DriftTrigger | PerformanceTrigger) for trigger in spec.triggers):
         found["drifted"] = ("no trigger watches drift", "add a `drift` trigger, or remove the event")
     asking = [promotion.approval, promotion.first, *(step.approval for step in (rollout.steps if rollout else ()))]
