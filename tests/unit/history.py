@@ -29,6 +29,7 @@ def wake(month: int, attempt: str, *, promotes: str = "") -> dict[str, Any]:
         ],
         "suppressed": None,
         "actions": actions,
+        "changes": [{"what": "promoted", "reason": "in place", "version": promotes, "who": ""}] if promotes else [],
         "attempt": None if promotes else attempt,
         "champion": None,
     }

@@ -347,15 +347,18 @@ def test_every_example_is_one() -> None:
     assert count > 80
 
 
+DISTRIBUTED = "distributed: {nodes: 2, launcher: torchrun}"
+
+
 def test_what_is_not_run_is_in_the_spec_that_asks_for_it(tmp_path: Path) -> None:
     file = tmp_path / "ctc.yaml"
     text = (ROOT / "specs" / "minimal.yaml").read_text()
-    file.write_text(text.replace("mode: act", "mode: recommend") + "shared: false\n")
+    file.write_text(text.replace("training:\n", f"training:\n  {DISTRIBUTED}\n", 1) + "data: {mode: uri}\n")
     loaded = load_spec(file)
     [found] = [item for item in loaded.diagnostics if item.code == "CT390"]
 
     assert loaded.spec is not None
-    assert loaded.spec.gaps == ("mode", "shared")
+    assert set(loaded.spec.gaps) == {"training.distributed", "data.mode"}
     assert found.severity is Severity.WARNING
     assert found.span is not None
-    assert found.span.line == text.splitlines().index("mode: act") + 1
+    assert found.span.line in (text.splitlines().index("training:") + 2, len(text.splitlines()) + 2)

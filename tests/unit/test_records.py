@@ -201,7 +201,7 @@ def test_run_tells_tables_and_writes_the_report(
     said = capfd.readouterr()
     assert len(re.findall(r"^2013-0", said.out, re.MULTILINE)) == 4
     assert "2013-02-10 12:00 UTC" in said.err
-    assert "version 2 is the champion" in said.err
+    assert "promoted (version 2): in place" in said.err
     assert "\x1b" not in said.err
     assert page.read_text().count("<details") == 4
 
