@@ -23,6 +23,12 @@ _PARTS = frozenset(
 _REFUSED = ("__", "json_serialize", "json_deserialize", "json_execute")
 """Functions that the engine calls by itself, and those that read SQL."""
 
+_CLOCKS = frozenset({"current_localtime", "current_localtimestamp", "version"})
+"""Functions that the engine calls consistent, and whose answer is another tomorrow; `age` of one instant is, too."""
+
+_WORDS = frozenset({"now", "today", "yesterday", "tomorrow"})
+"""Texts that the engine reads as an instant by the clock wherever it needs one."""
+
 _LOCKED = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
@@ -111,11 +117,20 @@ def _impure(connection: Any, node: Any, columns: frozenset[str], within: frozens
     # What is no column may be a value of the engine's, such as `current_timestamp`.
     if part == "COLUMN_REF" and str(node["column_names"][0]).lower() not in columns:
         return f"reads `{'.'.join(node['column_names'])}`, which is no column"
+    if part == "CONSTANT" and _text(node).strip().lower() in _WORDS:
+        return f"has the text '{_text(node)}', which the engine may take for an instant of the clock"
+    if part == "FUNCTION" and str(node["function_name"]).lower() == "age" and len(node["arguments"]) == 1:
+        return "calls `age` of one instant, whose answer does not depend on the row alone"
     if part == "FUNCTION":
         said = _function(connection, str(node["function_name"]).lower(), within)
         if said:
             return said
     return _impure(connection, list(node.values()), columns, within)
+
+
+def _text(constant: Mapping[str, Any]) -> str:
+    literal = constant["literal"]
+    return str(literal.get("text", "")) if literal.get("kind") == "STRING" else ""
 
 
 def _function(connection: Any, name: str, within: frozenset[str]) -> str:
@@ -130,7 +145,7 @@ def _function(connection: Any, name: str, within: frozenset[str]) -> str:
     if kinds & {"aggregate", "window"}:
         return f"calls `{name}`, which is of many rows; this holds or fails for each row"
     refused = f"calls `{name}`, whose answer does not depend on the row alone"
-    if name.startswith(_REFUSED) or kinds & {"table", "table_macro", "pragma"}:
+    if name in _CLOCKS or name.startswith(_REFUSED) or kinds & {"table", "table_macro", "pragma"}:
         return refused
     for kind, stability, definition, parameters in known:
         if kind == "scalar" and stability != "CONSISTENT":
