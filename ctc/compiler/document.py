@@ -74,6 +74,7 @@ def _data(spec: Spec) -> dict[str, Any]:
         "label": None if spec.label is None else _label(spec.label),
         "columns": {"drop": list(spec.columns.drop), "audit": list(spec.columns.audit)},
         "judged_by": _judged_by(spec),
+        "remembered": _remembered(spec),
     }
 
 
@@ -81,6 +82,12 @@ def _judged_by(spec: Spec) -> list[str]:
     """The columns that evaluation reads of the snapshot, without those that `evaluation.score` may add."""
     slices = [] if spec.evaluation.score is not None else [part.column for part in spec.evaluation.slices]
     return list(dict.fromkeys([*spec.evaluation.unit, *slices]))
+
+
+def _remembered(spec: Spec) -> list[str]:
+    """The fixed sources that stand beside the holdout, for gates that ask what a model has forgotten."""
+    named = [gate.source for gate in spec.promotion.gates if gate.kind == "forgetting" and gate.source]
+    return [name for name in dict.fromkeys(named) if name != spec.retraining.holdout.source]
 
 
 def _label(label: Label) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def _trigger(trigger: Trigger, spec: Spec) -> dict[str, Any]:
         case ScheduleTrigger(cron, timezone):
             return {**common, "kind": "schedule", "cron": cron, "timezone": timezone}
         case NewDataTrigger(min_rows, settle):
-            return {**common, "kind": "new_data", "min_rows": min_rows, "settle": settle.total_seconds()}
+            wanted = {"min_rows": min_rows, "settle": settle.total_seconds()}
+            return {**common, "kind": "new_data", **wanted, "labelled": spec.label is not None}
         case ManualTrigger():
             return {**common, "kind": "manual"}
         case EventTrigger(name, dedupe_by, max_age):

@@ -144,7 +144,7 @@ def _relative_by_slice(gate: Mapping[str, Any], measured: Mapping[str, Any], cha
 
 def _bounded(gate: Mapping[str, Any], measured: Mapping[str, Any]) -> tuple[str, bool]:
     """Whether the bound reaches the gate's line, in a sentence."""
-    lower = float(measured["lower"])
+    lower = float(measured["lower"]) + 0.0  # a zero has no sign
     bound = f"the gain in {gate['metric']} is at least {lower:g} at {measured['confidence']:.4g} confidence"
     if gate["kind"] == "min_gain":
         return f"{bound}; more than {gate['value']:g} wanted", lower > gate["value"]

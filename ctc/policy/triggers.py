@@ -116,14 +116,15 @@ def _new_data(trigger: Mapping[str, Any], evidence: Evidence) -> Answer:
     counted = evidence.new_rows.get(name, NotEvaluable("the rows were not counted"))
     if isinstance(counted, NotEvaluable):
         return Answer(name, "new_data", "not_evaluable", counted.reason)
-    answer, reason = _judge_rows(counted, trigger["min_rows"], trigger["settle"])
+    row = "labelled rows" if trigger.get("labelled", True) else "rows"
+    answer, reason = _judge_rows(counted, trigger["min_rows"], trigger["settle"], row)
     numbers = {"rows": counted.rows, "min_rows": trigger["min_rows"], "unsettled": counted.unsettled}
     return Answer(name, "new_data", answer, reason, numbers)
 
 
-def _judge_rows(counted: NewRows, min_rows: int, settle: float) -> tuple[Literal["fired", "quiet"], str]:
+def _judge_rows(counted: NewRows, min_rows: int, settle: float, row: str) -> tuple[Literal["fired", "quiet"], str]:
     if counted.rows < min_rows:
-        return "quiet", f"{counted.rows} new labelled rows, {min_rows} wanted"
+        return "quiet", f"{counted.rows} new {row}, {min_rows} wanted"
     if settle > 0 and counted.unsettled > 0:
         return "quiet", f"{counted.unsettled} rows became known within the last {settle:g} s: not settled"
-    return "fired", f"{counted.rows} new labelled rows, {min_rows} wanted"
+    return "fired", f"{counted.rows} new {row}, {min_rows} wanted"

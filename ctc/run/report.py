@@ -146,7 +146,8 @@ def _course(reign: Reign, found: Sequence[Cycle], focus: Focus) -> _Course:
 
 
 def _worse(change: float, focus: Focus) -> bool:
-    return change < 0 if focus.better == "higher" else change > 0
+    """Never where neither direction is better."""
+    return change < 0 if focus.better == "higher" else change > 0 and focus.better == "lower"
 
 
 def _story(found: Sequence[Cycle], focus: Focus) -> list[str]:
@@ -154,7 +155,7 @@ def _story(found: Sequence[Cycle], focus: Focus) -> list[str]:
     sentences = []
     aged = [reign for reign in reigns(found, focus.metric) if len(reign.points) > 1]
     fell = [reign for reign in aged if _worse(reign.points[-1][1] - reign.points[0][1], focus)]
-    if aged:
+    if aged and focus.better != "neither":
         sentences.append(
             f"{len(fell)} of {len(aged)} champions were worse on the last rows that judged them than on those that "
             "promoted them."

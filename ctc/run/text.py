@@ -20,6 +20,7 @@ def amount(value: object, *, sign: bool = False) -> str:
     if found is None:
         return NOTHING
     plus = "+" if sign else ""
+    found += 0.0  # a zero has no sign
     if found == 0 or 1e-4 <= abs(found) < 100:
         return f"{found:{plus}.4f}"
     return f"{found:{plus},.1f}" if abs(found) >= 100 else f"{found:{plus}.2e}"

@@ -19,14 +19,12 @@ from ctc.policy.live import YEAR
 from ctc.policy.profile import Column
 from ctc.policy.statistics import NotEvaluable
 from ctc.policy.windows import format_instant
-from ctc.steps import engine, profile, results, served
+from ctc.steps import engine, judged_rows, profile, results, served
 from ctc.steps.ports import Services
 from ctc.steps.task import Task
 
 MIN_ROWS = 100
 """The least rows of each side. With fewer, ten bins of two samples of the same data have a PSI of 0.2 by chance."""
-
-PARTS = ("train", "valid", "holdout")
 
 Answer = Literal["pass", "fail", "not_evaluable"]
 Check = Mapping[str, Any]
@@ -67,7 +65,7 @@ def _rows(connection: Any, task: Task, check: Check) -> Any:
     over = check.get("over")
     name = over["source"] if over else check["source"]
     if name is None:
-        return engine.parts(connection, [task.inputs[part] for part in PARTS])
+        return judged_rows.snapshot(connection, task)
     source = task.policy["data"]["sources"][name]
     read = engine.table(connection, name, source)
     event, known = served.instants(source, name)
@@ -127,7 +125,7 @@ def _skew(
     connection: Any, task: Task, name: str, columns: list[str]
 ) -> tuple[Mapping[str, Column | str], Mapping[str, Column | str]]:
     """The snapshot's columns, and those of what was served in its time span."""
-    snapshot = engine.parts(connection, [task.inputs[part] for part in PARTS])
+    snapshot = judged_rows.snapshot(connection, task)
     span = engine.one(connection, snapshot.aggregate(first=ibis._.event_time.min(), last=ibis._.event_time.max()))
     if span["first"] is None:
         raise NotEvaluable("there is no row to judge")

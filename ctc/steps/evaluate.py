@@ -52,7 +52,7 @@ def run(task: Task, services: Services) -> Result:
         "version": VERSION,
         "rows": len(rows.every),
         "positives": int(rows.positive[rows.every].sum()) if has_positives else None,
-        "units": None if rows.unit is None else int(rows.unit.codes.max(initial=-1)) + 1,
+        "units": None if rows.unit is None else rows.part(rows.every).n_units,
         "compared_after": None if champion.state == "absent" or not compared_after else format_instant(compared_after),
         "compared_rows": 0 if champion.predictions is None else len(after),
         "champion": champion.state,
@@ -64,7 +64,7 @@ def run(task: Task, services: Services) -> Result:
     }
     _write(task, evaluation, models)
     if len(contender.scores):
-        baselines.keep_predictions(task, services, contender.scores)
+        baselines.keep_predictions(task, services, contender.scores[rows.every])
     return Result("ok", reason=_summary(evaluation), numbers=evaluation)
 
 
@@ -236,11 +236,16 @@ def _write(task: Task, evaluation: dict[str, Any], models: Models) -> None:
 
 
 def _scores_table(models: Models) -> pa.Table:
-    """`row_id`, `event_time`, `unit`, `group`, `label`, and by model the scores, the classes', and the columns."""
+    """`row_id`, `event_time`, `unit`, `group`, `label`, and by model the scores, the classes', and the columns.
+
+    With rows of fixed sources beside the holdout also `part`, the name of theirs.
+    """
     rows, n = models.judged, models.judged.n
     columns: dict[str, Any] = {"row_id": rows.ids, "event_time": _instants(rows)}
     for name, texts in (("unit", rows.unit), ("group", rows.group)):
         columns[name] = pa.nulls(n, pa.string()) if texts is None else texts.values
+    if rows.fixed:
+        columns["part"] = _part_names(rows)
     if rows.classes:
         columns["label"] = pa.array(list(rows.classes)).take(pa.array(rows.labels.astype(np.int64)))
     else:
@@ -257,6 +262,16 @@ def _scores_table(models: Models) -> pa.Table:
             if model is not None and values is not model.scores and column not in scored:
                 columns[f"{name}_{column}"] = _column(values, n)
     return pa.table(columns)
+
+
+def _part_names(rows: Judged) -> pa.Array:
+    """The fixed source of each row, null for those of the holdout."""
+    names: list[str | None] = [None] * rows.n
+    for name, own in rows.fixed.items():
+        if own is not rows.every:
+            for row in own.tolist():
+                names[row] = name
+    return pa.array(names, pa.string())
 
 
 def _instants(rows: Judged) -> pa.Array:

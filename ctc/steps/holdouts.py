@@ -13,10 +13,13 @@ from ctc.policy.windows import Windows
 from ctc.steps import engine
 from ctc.steps.columns import comparable
 from ctc.steps.joins import EVENT_TIME
+from ctc.steps.parts import PART
 from ctc.steps.task import StepFailed
 
 HELD = "_ctc_held"
 """Whether a row judges."""
+
+_NO_PART = ibis.null(dt.string)
 
 
 @ibis.udf.scalar.builtin(name="md5_number_lower", signature=(("string",), "uint64"))  # type: ignore[untyped-decorator]
@@ -84,6 +87,23 @@ def source(data: Mapping[str, Any], name: str) -> dict[str, Any]:
         "timezone": described["timezone"] or main["timezone"],
         "key": described["key"] or main["key"],
     }
+
+
+def beside(whole: Any) -> tuple[Any, Any]:
+    """The rows that are learnt from or judge, and those of fixed sources that stand beside them; None without any."""
+    if PART not in whole.columns:
+        return whole, None
+    return whole.filter(whole[PART].isnull()).drop(PART), whole.filter(whole[PART].notnull())
+
+
+def joined_by(rows: Any, others: Any) -> Any:
+    """`rows` and those that stand beside them, as one table in which `PART` tells them apart."""
+    return rows if others is None else marked(rows, None).select(*others.columns).union(others)
+
+
+def marked(rows: Any, source: str | None) -> Any:
+    """`rows` with the name of the fixed source that they stand beside the holdout for, null for all others."""
+    return rows.mutate(**{PART: _NO_PART if source is None else ibis.literal(source)})
 
 
 def together(main: Any, judging: Any, name: str, known_at: str | None) -> Any:

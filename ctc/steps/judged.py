@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from ctc.policy.statistics import NotEvaluable
 from ctc.steps import predictions, slices
 from ctc.steps.metrics import LABEL_FREE
+from ctc.steps.parts import PART
 from ctc.steps.predictions import Floats, Predictions
 from ctc.steps.slices import Slice
 from ctc.steps.task import StepFailed
 
 Indices = NDArray[np.int64]
-
-PART = "_ctc_part"
-"""The optional column of the snapshot that names the fixed source of a row; null for rows of the holdout itself."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,9 @@ def read(folder: Path, policy: Mapping[str, Any], classes: Iterable[str] = ()) -
     ids = table["row_id"].cast(pa.string()).combine_chunks()
     _require_once(ids)
     every, fixed = _parts(table)
+    judging = policy.get("windows", {}).get("source")
+    if judging is not None:
+        fixed.setdefault(judging, every)
     labels, all_classes = _labels(table, label, data["task"], classes)
     return Judged(
         ids=ids,

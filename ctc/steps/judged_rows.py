@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from ctc.steps import engine
+from ctc.steps.parts import PART
 from ctc.steps.task import StepFailed, Task
 
 Check = Mapping[str, Any]
@@ -40,7 +41,7 @@ def rows(connection: Any, task: Task, at: Place) -> Any:
     StepFailed if a source cannot be read, or a window asks for times that it does not have.
     """
     if at.source is None:
-        return engine.parts(connection, [task.inputs[part] for part in PARTS])
+        return snapshot(connection, task)
     described = task.policy["data"]["sources"][at.source]
     read = engine.table(connection, at.source, described)
     known = described["known_at"] or described["event_time"]
@@ -53,6 +54,15 @@ def rows(connection: Any, task: Task, at: Place) -> Any:
         raise StepFailed(f"{at} has no time, so no row of it is of the latest; give it `event_time:`")
     start = task.instant - timedelta(seconds=at.window)
     return read.filter((read[event] >= engine.literal(start)) & (read[event] < engine.literal(task.instant)))
+
+
+def snapshot(connection: Any, task: Task) -> Any:
+    """The joined snapshot, without the rows of fixed sources that stand beside the holdout."""
+    read = engine.parts(connection, [task.inputs[part] for part in PARTS])
+    judging = engine.parts(connection, [task.inputs["holdout"]])
+    if PART not in judging.columns:
+        return read
+    return read.anti_join(judging.filter(judging[PART].notnull()), "row_id")
 
 
 def known(at: Place, data: Mapping[str, Any], where: str) -> str:

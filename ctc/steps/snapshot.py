@@ -22,6 +22,7 @@ from ctc.policy.windows import Windows
 from ctc.steps import engine, forecasts, holdouts, joins, quarantine, selection, tasks
 from ctc.steps.holdouts import HELD
 from ctc.steps.joins import DEADLINE, EVENT_TIME, ORIGIN
+from ctc.steps.parts import PART
 from ctc.steps.ports import Services
 from ctc.steps.task import Result, StepFailed, Task
 from ctc.steps.tasks import ROW_ID
@@ -40,12 +41,15 @@ def _taken(connection: Any, task: Task, plan: Plan) -> Result:
     data, section = task.policy["data"], task.policy["windows"]
     windows, timed = plan.windows, _timed(data)
     rows = selection.kept(_joined(connection, data, section, plan.reach, task.instant), plan)
-    joined = engine.hold(connection, "joined", rows)
+    joined, beside = holdouts.beside(engine.hold(connection, "joined", rows))
     absent, met = tasks.required(connection, joined, data)
     joins.require_met(connection, joined, data, met)
     labelled, aside = quarantine.set_aside(connection, tasks.labelled(joined, data), task)
+    if beside is not None:
+        tasks.required(connection, beside, data)
+        beside = tasks.labelled(beside, data)
     parts = _split(connection, labelled, windows, float(section["validation_share"]), timed)
-    schema = _write(connection, task, parts, labelled, windows)
+    schema = _write(connection, task, parts, labelled, beside, windows)
     counts = {name: int(engine.one(connection, part.aggregate(n=part.count()))["n"]) for name, part in parts.items()}
     facts = {
         "rows": counts,
@@ -81,16 +85,28 @@ def _joined(
     by = DEADLINE if not _timed(data) else EVENT_TIME if data.get("forecast") is None else ORIGIN
     main = _known_rows(connection, data, windows, now, data["rows"], data["sources"][data["rows"]])
     main = main.mutate(**{HELD: holdouts.held(main, section, windows, f"source {data['rows']}")})
-    if windows.kind == "source":
-        name = section["source"]
-        judging = _known_rows(connection, data, windows, now, name, holdouts.source(data, name))
-        judging = judging.mutate(**{HELD: ibis.literal(True)})
-        main = _shown(
-            joins.enriched(connection, _within(main.anti_join(judging, ROW_ID), windows, data), data, by=by), data
+    remembered = list(data.get("remembered", ()))
+    judging = {}
+    for name in [*([section["source"]] if windows.kind == "source" else []), *remembered]:
+        rows = _known_rows(connection, data, windows, now, name, holdouts.source(data, name))
+        judging[name] = rows.mutate(**{HELD: ibis.literal(True)})
+        main = main.anti_join(judging[name], ROW_ID)
+    whole = _shown(joins.enriched(connection, _within(main, windows, data), data, by=by), data)
+    if remembered:
+        whole = holdouts.marked(whole, None)
+    for name, rows in judging.items():
+        fixed = name in remembered
+        # What is to be remembered may be of any age; a row of the holdout is of its stretch.
+        chosen = (
+            rows.filter(rows[EVENT_TIME] < engine.literal(windows.labelled_until))
+            if fixed
+            else _within(rows, windows, data)
         )
-        judging = joins.enriched(connection, _within(judging, windows, data), data, by=by, judging=name)
-        return holdouts.together(main, judging, name, data["sources"][data["rows"]]["known_at"])
-    return _shown(joins.enriched(connection, _within(main, windows, data), data, by=by), data)
+        own = joins.enriched(connection, chosen, data, by=by, judging=name)
+        if remembered:
+            own = holdouts.marked(own, name if fixed else None)
+        whole = holdouts.together(whole, own, name, data["sources"][data["rows"]]["known_at"])
+    return whole
 
 
 def _shown(rows: Any, data: Mapping[str, Any]) -> Any:
@@ -175,12 +191,15 @@ def _latest(connection: Any, rows: Any, share: float) -> Any:
     return (rows[EVENT_TIME] > instant) | ((rows[EVENT_TIME] == instant) & (rows[ROW_ID] >= first[ROW_ID]))
 
 
-def _write(connection: Any, task: Task, parts: Mapping[str, Any], labelled: Any, windows: Windows) -> dict[str, str]:
+def _write(
+    connection: Any, task: Task, parts: Mapping[str, Any], labelled: Any, beside: Any, windows: Windows
+) -> dict[str, str]:
     """The folders, in the order of time. Audit columns reach evaluation only, the label never a prediction.
 
     Nor does the model see when a row became known: where the label comes with the row, that tells of the label. A
-    forecast's rows hold what is known at their origin: of the main source only what names them. Returns the columns
-    that a predict command is given, with their types.
+    forecast's rows hold what is known at their origin: of the main source only what names them. Rows `beside` the
+    holdout are told from its own in the folder `holdout` only. Returns the columns that a predict command is given,
+    with their types.
     """
     data = task.policy["data"]
     source, forecast, timed = data["sources"][data["rows"]], data.get("forecast"), _timed(data)
@@ -188,18 +207,19 @@ def _write(connection: Any, task: Task, parts: Mapping[str, Any], labelled: Any,
     judged = _visible(labelled, timed)
     seen = [column for column in judged if column not in hidden]
     unlabelled = [column for column in seen if data["label"] is None or column != data["label"]["column"]]
+    judging = holdouts.joined_by(parts["holdout"], beside)
     chosen = {
         "train": parts["train"].select(*seen),
         "valid": parts["valid"].select(*seen),
-        "rows": parts["holdout"].select(*unlabelled),
-        "holdout": parts["holdout"].select(*judged),
+        "rows": judging.select(*unlabelled),
+        "holdout": judging.select(*judged, *([] if beside is None else [PART])),
     }
     if forecast is not None:
         own = set(engine.table(connection, data["rows"], source).columns)
         names = {*source["key"], *forecast["series"], source["event_time"]}
-        chosen["rows"] = parts["holdout"].select(*(name for name in unlabelled if name in names or name not in own))
+        chosen["rows"] = judging.select(*(name for name in unlabelled if name in names or name not in own))
         past = [column for column in seen if column not in (ORIGIN, forecasts.STEP)]
-        chosen[HISTORY] = forecasts.history(labelled, forecast, windows, past)
+        chosen[HISTORY] = forecasts.history(holdouts.joined_by(labelled, beside), forecast, windows, past)
     csv = task.policy.get("format", {}).get("csv")
     for name, part in chosen.items():
         ordered = part.order_by([EVENT_TIME, ROW_ID] if timed else [ROW_ID])
