@@ -350,12 +350,13 @@ def test_every_example_is_one() -> None:
 def test_what_is_not_run_is_in_the_spec_that_asks_for_it(tmp_path: Path) -> None:
     file = tmp_path / "ctc.yaml"
     text = (ROOT / "specs" / "minimal.yaml").read_text()
-    file.write_text(text.replace("mode: act", "mode: recommend") + "shared: false\n")
+    marked = text.replace("mode: act\n", "mode: act\ndata: {mode: uri}\n")
+    file.write_text(marked)
     loaded = load_spec(file)
     [found] = [item for item in loaded.diagnostics if item.code == "CT390"]
 
     assert loaded.spec is not None
-    assert loaded.spec.gaps == ("mode", "shared")
+    assert loaded.spec.gaps == ("data.mode",)
     assert found.severity is Severity.WARNING
     assert found.span is not None
-    assert found.span.line == text.splitlines().index("mode: act") + 1
+    assert found.span.line == text.splitlines().index("mode: act") + 2
