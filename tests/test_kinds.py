@@ -149,7 +149,8 @@ def changed(spec: Path, change: Callable[[str], str]) -> Path:
 
 def test_what_cannot_be_evaluated_is_asked_about(tmp_path: Path) -> None:
     spec = kind_projects.regression(tmp_path / "p", {"time": "10d", "min_rows": 5000})
-    changed(spec, lambda text: text.replace("promotion:\n", "promotion:\n  if_not_evaluable: ask\n"))
+    asks = "promotion:\n  if_not_evaluable: ask\n  approval: {any_of: [owners], expires: 14d}\n"
+    changed(spec, lambda text: text.replace("promotion:\n", asks))
 
     [attempt] = attempts(spec, "--at", FIRST)
 
@@ -165,3 +166,20 @@ def test_what_cannot_be_evaluated_is_asked_about(tmp_path: Path) -> None:
     done = project.ctc(*words, cwd=spec.parent, environment={"USER": os.environ.get("USER", "tests")})
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(path.read_text())["champion"]["version"] == attempt["candidate"]["version"]
+
+
+def test_a_deployment_that_shares_its_names_keeps_its_own_state(tmp_path: Path) -> None:
+    spec = kind_projects.regression(tmp_path / "p", {"time": "10d"})
+    changed(spec, lambda text: text + "environments:\n  prod: {shared: true}\n  dev: {mode: observe}\n")
+
+    [attempt] = attempts(spec, "--env", "prod", "--at", FIRST)
+
+    state = spec.parent / ".ctc" / "toy" / "prod" / "kubeflow"
+    assert attempt["outcome"] == "candidate" and attempt["environment"] == "prod"
+    [champion] = [json.loads(path.read_text())["champion"] for path in state.rglob("state.json")]
+    assert champion["version"] == attempt["candidate"]["version"]
+    assert [path.name for path in (state.parent.parent).iterdir()] == ["prod"]
+    done = project.ctc("compile", spec, "--env", "prod", "--out", tmp_path / "out", cwd=spec.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = [json.dumps(path.read_text()) for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert names and not [text for text in names if "toy-prod" in text]

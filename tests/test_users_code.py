@@ -118,7 +118,7 @@ def attempts(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in records if record["kind"] == "attempt"]
 
 
-@pytest.mark.parametrize("target", targets.NAMES)
+@pytest.mark.parametrize("target", ["sagemaker", pytest.param("kubeflow", marks=pytest.mark.soak)])
 def test_each_model_is_given_rows_prepared_by_its_own(target: str, tmp_path: Path) -> None:
     spec = prepared(tmp_path)
     [first] = attempts(project.run(spec, "--at", FIRST, target=target))
@@ -191,7 +191,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(target: str, tmp_path: Pa
     assert [line for line in log.splitlines() if line.startswith("STARTED AT")] == ["STARTED AT 0", "STARTED AT 3"]
 
 
-@pytest.mark.parametrize("target", targets.NAMES)
+@pytest.mark.parametrize("target", ["kubeflow", pytest.param("sagemaker", marks=pytest.mark.soak)])
 def test_an_incremental_model_goes_on_from_the_champion(target: str, tmp_path: Path) -> None:
     """The model holds counts, so that it shows what went into it: each row once since the last full training."""
     spec = project.make(tmp_path / "toy", days=75)

@@ -310,8 +310,9 @@ def _gain(gate: Mapping[str, Any], evaluation: Mapping[str, Any]) -> float | Non
 def _praise(answers: Iterable[GateAnswer], evaluation: Mapping[str, Any]) -> str:
     passed = sum(answer.answer == "pass" for answer in answers)
     if evaluation["champion"] == "absent":
-        return f"the first champion: all {passed} gates that need no champion pass"
-    return f"all {passed} gates pass"
+        which = "need no champion pass" if passed != 1 else "needs no champion passes"
+        return f"the first champion: {'the gate' if passed == 1 else f'all {passed} gates'} that {which}"
+    return "the gate passes" if passed == 1 else f"all {passed} gates pass"
 
 
 def _value(evaluation: Mapping[str, Any], metric: str, model: Literal["contender", "champion"]) -> float | None:

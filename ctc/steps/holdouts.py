@@ -89,6 +89,11 @@ def source(data: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
 
 
+def _instants(one: Any, other: Any) -> bool:
+    """Whether both are instants: of a zone, or both of none; how finely they are written plays no part."""
+    return one.is_timestamp() and other.is_timestamp() and (one.timezone is None) == (other.timezone is None)
+
+
 def beside(whole: Any) -> tuple[Any, Any]:
     """The rows that are learnt from or judge, and those of fixed sources that stand beside them; None without any."""
     if PART not in whole.columns:
@@ -119,7 +124,7 @@ def together(main: Any, judging: Any, name: str, known_at: str | None) -> Any:
         engine.require(column, judging.columns, f"source {name}, unlike the rows that are learnt from,")
         other = judging[column].type()
         same = other.copy(nullable=True) == kind.copy(nullable=True)
-        if not same and not (other.is_numeric() and kind.is_numeric()):
+        if not same and not (other.is_numeric() and kind.is_numeric()) and not _instants(other, kind):
             raise StepFailed(f"source {name}: `{column}` is {other}, and {kind} in the main source; write one type")
         columns[column] = judging[column] if same else judging[column].cast(kind)
     return main.union(judging.select(**columns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from step_tables import HOUR, INSTANT, at, columns, data, load, services, source, store, task, windows
 
 from ctc.policy.draws import VALIDATION, drawn
-from ctc.steps import snapshot
+from ctc.steps import engine, judged_rows, snapshot
 from ctc.steps.task import Result, StepFailed
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
@@ -295,3 +296,42 @@ def test_without_time_features_may_be_joined_by_a_key_that_is_there_once(tmp_pat
 def test_without_time_features_of_one_key_that_say_nothing_of_time_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="source prices: 1 values of `shop` stand in more than one row"):
         keyed(tmp_path, ["b", "a", "a"])
+
+
+def test_rows_to_be_remembered_stand_beside_the_holdout(tmp_path: Path) -> None:
+    """Of any age up to T, with features of their time; none of them is learnt from, checked or counted."""
+    row = {"seen": None, "shop": "a", "split": "", "y": 1}
+    tables = {
+        "main": [row | {"id": index, "at": at(20 + index / 3), "seen": at(0)} for index in range(80)],
+        "prices": [{"shop": "a", "known": at(hour), "price": hour} for hour in (1, 30)],
+        "judges": [row | {"id": key, "at": at(when)} for key, when in ((5, 2), (900, 35), (901, 500))],
+    }
+    types = {"main": MAIN, "prices": PRICES, "judges": MAIN}
+    paths = {name: store(tmp_path / f"{name}.parquet", types[name], rows) for name, rows in tables.items()}
+    sources = {
+        "main": source("rows", paths["main"], event_time="at", known_at="seen", key=["id"]),
+        "prices": source("features", paths["prices"], known_at="known", join=["shop"]),
+        "judges": source("holdout", paths["judges"], known_at=None),
+    }
+    policy = data(sources, label={"source": "main", "known_after": 0.0}, remembered=["judges"])
+    folder = tmp_path / "out"
+    step = task("snapshot", folder, NOW, data=policy, windows=windows(known_after=0.0))
+
+    result = snapshot.run(step, services(folder))
+
+    holdout, rows = load(step.outputs["holdout"]), load(step.outputs["rows"])
+    beside = {found["id"]: found for found in holdout if found["_ctc_part"]}
+    assert {key: (found["_ctc_part"], found["price"]) for key, found in beside.items()} == {
+        5: ("judges", 1),
+        900: ("judges", 30),
+    }
+    assert result.numbers["data"]["rows"]["holdout"] == len(holdout) - 2 > 0
+    assert [found["row_id"] for found in rows] == [found["row_id"] for found in holdout]
+    assert not {"_ctc_part", "y"} & set(rows[0])
+    learnt = {found["id"] for part in ("train", "valid") for found in load(step.outputs[part])}
+    assert learnt and 5 not in learnt and "_ctc_part" not in columns(step.outputs["train"])
+    with engine.opened() as connection:
+        judged = judged_rows.snapshot(connection, replace(step, inputs=step.outputs))
+        checked = engine.fetched(connection, judged.select("id"))["id"]
+    assert len(checked) == sum(result.numbers["data"]["rows"].values())
+    assert not {5, 900} & {int(key) for key in checked}

@@ -48,6 +48,7 @@ def test_rows_that_are_rewritten_are_told_of_at_an_instant_of_the_past(tmp_path:
     assert done.stderr.count("warning: rows of houses are rewritten in place") == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("target", targets.NAMES)
 @pytest.mark.parametrize(
     ("made", "metric", "facts"),
