@@ -108,13 +108,19 @@ def test_a_kill_at_any_moment_leaves_readable_documents(tmp_path: Path) -> None:
 
 
 RIVAL = """
-import sys
+import sys, time
 from pathlib import Path
 from ctc.steps.local import FileStateStore
 from ctc.steps.ports import Conflict
 store, done, conflicts = FileStateStore(Path(sys.argv[1])), 0, 0
+meeting = Path(sys.argv[2])
 while done < 60:
     held = store.read()
+    if done + conflicts == 0:
+        # Both have read before either writes: one of them must meet the other's write.
+        (meeting / sys.argv[3]).touch()
+        while len(list(meeting.iterdir())) < 2:
+            time.sleep(0.001)
     try:
         store.compare_and_set(held.token, {"n": (held.document or {"n": 0})["n"] + 1})
         done += 1
@@ -125,11 +131,13 @@ print(conflicts)
 
 
 def test_two_rivals_lose_no_write(tmp_path: Path) -> None:
-    rivals = [child(RIVAL, tmp_path) for _ in range(2)]
+    store, meeting = tmp_path / "store", tmp_path / "meeting"
+    meeting.mkdir()
+    rivals = [child(RIVAL, store, meeting, name) for name in ("one", "other")]
     conflicts = sum(int(rival.communicate(timeout=60)[0]) for rival in rivals)
 
-    assert FileStateStore(tmp_path).read().document == {"n": 120}
-    assert conflicts > 0, "the rivals never met: the test proves nothing"
+    assert FileStateStore(store).read().document == {"n": 120}
+    assert conflicts > 0
 
 
 @pytest.mark.parametrize("call", ["os.fsync", "os.replace"])
