@@ -65,6 +65,13 @@ def test_a_model_waits_for_a_yes_is_taken_back_and_held(spec: Path) -> None:
         assert word in listed
 
 
+def test_a_decision_is_derived_again_from_its_record(spec: Path) -> None:
+    attempt = state(spec)["champion"]["attempt"]
+    done = project.ctc("explain", attempt, spec, cwd=spec.parent)
+    assert done.returncode == 0, done.stderr
+    assert attempt in done.stdout
+
+
 def test_a_model_in_production_is_adopted(spec: Path, tmp_path: Path) -> None:
     model = next(spec.parent.glob(".ctc/toy/default/kubeflow/attempts/*/artifacts*/**/train/model"))
     options = ("--model", str(model), "--trained-until", "2024-02-01", "--state", str(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from ctc.report.explanations import Explanation
 
 
+_RECORD = re.compile(r"\d{8}T")
+"""How the ID of a record begins, and no code."""
+
+
 def _codes(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
@@ -27,17 +32,30 @@ def _codes(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) ->
 
 
 @click.command()
-@click.argument("code", required=False, metavar="[CODE]", shell_complete=_codes)
+@click.argument("code", required=False, metavar="[CODE | ID]", shell_complete=_codes)
+@click.argument("spec", required=False, metavar="[SPEC]")
 @click.option("-o", "--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
-def explain(code: str | None, output: str) -> int:
+@click.pass_context
+def explain(context: click.Context, code: str | None, spec: str | None, output: str) -> int:
     """Say what a finding's CODE means, why it matters, and what is right instead; without a CODE, list them all.
+
+    The ID of a record explains a decision: its verdict is derived once more from what the record holds, as
+    `ctc runs show ID [SPEC] --check` does.
 
     \b
     Examples:
       ctc explain CT248
       ctc explain
       ctc explain -o json
+      ctc explain 20130310T060000Z-1f0e9d8c models/ctc.yaml
     """
+    if code is not None and _RECORD.match(code):
+        from ctc.cli.runs import runs
+
+        checked: int = context.invoke(runs, words=("show", code, *filter(None, [spec])), check=True, output=output)
+        return checked
+    if spec is not None:
+        raise click.UsageError(f"a code is the same in every spec: ctc explain {code}")
     from ctc.report.explanations import close_codes, explanation, explanations
 
     every = explanations(complete=code is None and output == "json")
