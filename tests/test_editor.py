@@ -141,7 +141,7 @@ def test_a_gate_is_offered_its_kinds_and_then_their_fields(server: LanguageServe
     gate = "promotion:\n  gates:\n    floor:\n      "
 
     assert offered(server, gate + "|\n") == {
-        "range", "not_worse", "min_gain", "parity", "latency", "model_size", "forgetting"
+        "range", "not_worse", "min_gain", "parity", "latency", "model_size", "forgetting", "expression"
     }  # fmt: skip
     assert offered(server, gate + "range:\n        |\n") == {"metric", "by", "min", "max"}
     assert offered(server, gate + "range: {metric: auc, m|}\n") == {"by", "min", "max"}

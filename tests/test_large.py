@@ -278,11 +278,16 @@ def policy(folder: Path) -> dict[str, Any]:
         "better": "higher",
         "margin": 0.01,
         "confidence": 0.975,
+        "stated_confidence": 0.975,
+        "by": None,
+        "relative": False,
+        "source": None,
     }
     slices = [{"name": "by_tier", "column": "tier"}, {"name": "by_number", "column": "x0"}]
     return {
         "data": data(sources, label={"known_after": 2 * DAY}),
         "windows": SECTION,
+        "format": {"csv": None},
         "validation": {
             "checks": [
                 check("priced", "null_ratio", column="f0", max=0.5),
@@ -292,14 +297,16 @@ def policy(folder: Path) -> dict[str, Any]:
         },
         "evaluation": {
             "metrics": [{"name": "auc", "kind": "roc_auc", "better": "higher", "arguments": {}}],
-            "slices": [{**part, "min_rows": 1000} for part in slices],
+            "slices": [{**part, "edges": [], "min_rows": 1000, "min_positives": 0} for part in slices],
+            "group": None,
+            "unit": [],
         },
-        "promotion": {"gates": [{**gate, "value": None, "min": None, "max": None}]},
+        "promotion": {"false_promotions": None, "gates": [{**gate, "value": None, "min": None, "max": None}]},
     }
 
 
 def check(name: str, kind: str, source: str | None = None, **arguments: Any) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "source": source, "on_fail": "stop", "arguments": arguments}
+    return {"name": name, "kind": kind, "source": source, "over": None, "on_fail": "stop", "arguments": arguments}
 
 
 def run(step: str, folder: Path, inputs: Mapping[str, Path], memory: str = ENGINE_MEMORY) -> Ran:

@@ -139,7 +139,7 @@ def _entry(key: str, value: Any, depth: int) -> Iterator[str]:
         for name, item in inner.items():
             yield from _entry(name, item, depth + 1)
         return
-    wrap = isinstance(inner, Line) and inner.wrap
+    wrap = isinstance(inner, Line) and inner.wrap and bool(inner.value)
     line = f"{indent}{_key(key)}: {_flow(inner.value if isinstance(inner, Line) else inner)}"
     if not note and (len(line) <= WIDTH or not wrap):
         yield line

@@ -75,6 +75,7 @@ def reads_back(tree: Tree, head: tuple[str, ...] = ()) -> None:
 @given(TREES, st.lists(TEXTS, max_size=2).map(tuple))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example({"a": 1e308, "b": 5e-324, "c": 1e16, "d": 1e17, "e": -0.0, "f": 123456789012345680.0}, ())
+@example({"a" * 110: Line([], wrap=True)}, ())
 @example({"a": Noted(Line(["x" * 90, "y" * 90, ","], wrap=True), "said")}, ("first",))
 def test_a_tree_reads_back(tree: dict[str, Any], head: tuple[str, ...]) -> None:
     reads_back(tree, head)
