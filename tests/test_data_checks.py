@@ -33,7 +33,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("target", ["kubeflow", "sagemaker"])
+@pytest.mark.parametrize("target", ["sagemaker", pytest.param("kubeflow", marks=pytest.mark.soak)])
 def test_bad_rows_are_set_aside_and_the_attempt_goes_on(tmp_path: Path, target: str) -> None:
     spec = project.make(tmp_path / "toy", days=60)
     spec.write_text(spec.read_text().replace("  checks:\n", "  checks:\n" + CHECKS))

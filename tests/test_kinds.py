@@ -52,7 +52,7 @@ def page(spec: Path, target: str = "kubeflow") -> str:
     return (project.state(spec, target) / "report.html").read_text()
 
 
-@pytest.mark.parametrize("target", ["kubeflow", "sagemaker"])
+@pytest.mark.parametrize("target", ["kubeflow", pytest.param("sagemaker", marks=pytest.mark.soak)])
 def test_classes_tuned_further_are_held_to_what_they_once_knew(tmp_path: Path, target: str) -> None:
     spec = kind_projects.multiclass(tmp_path / "p")
 
@@ -77,7 +77,7 @@ def test_classes_tuned_further_are_held_to_what_they_once_knew(tmp_path: Path, t
     assert set(second["data"]["classes"]) == {"red", "green", "blue"}
 
 
-@pytest.mark.parametrize("target", ["kubeflow", "sagemaker"])
+@pytest.mark.parametrize("target", ["sagemaker", pytest.param("kubeflow", marks=pytest.mark.soak)])
 def test_a_forecast_is_made_from_its_origin(tmp_path: Path, target: str) -> None:
     spec = kind_projects.forecast(tmp_path / "p")
 
@@ -126,7 +126,9 @@ HELD: dict[str, tuple[dict[str, Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize("kind", HELD)
+@pytest.mark.parametrize(
+    "kind", ["source", *(pytest.param(kind, marks=pytest.mark.soak) for kind in ("hash", "column"))]
+)
 def test_rows_set_aside_for_good_judge_every_model(tmp_path: Path, kind: str) -> None:
     holdout, timed = HELD[kind]
     spec = kind_projects.regression(tmp_path / "p", holdout, timed=timed)
@@ -168,6 +170,7 @@ def test_what_cannot_be_evaluated_is_asked_about(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["champion"]["version"] == attempt["candidate"]["version"]
 
 
+@pytest.mark.soak
 def test_a_deployment_that_shares_its_names_keeps_its_own_state(tmp_path: Path) -> None:
     spec = kind_projects.regression(tmp_path / "p", {"time": "10d"})
     changed(spec, lambda text: text + "environments:\n  prod: {shared: true}\n  dev: {mode: observe}\n")

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import project
+import pytest
 
 CHANGE = dt.datetime(2024, 3, 21, tzinfo=dt.UTC)
 FIRST = "2024-03-11T06:00:00Z"
@@ -92,6 +93,7 @@ def test_drift_that_lasts_starts_a_training(tmp_path: Path) -> None:
     assert {check["name"]: check["answer"] for check in second["checks"]}["like_before"] == "pass"
 
 
+@pytest.mark.soak
 def test_a_champion_that_fails_live_starts_a_training(tmp_path: Path) -> None:
     spec = make(
         tmp_path,

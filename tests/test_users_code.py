@@ -16,8 +16,6 @@ import jsonschema
 import project
 import pytest
 
-from ctc import targets
-
 FIRST, SECOND, THIRD = "2024-02-12T06:00:00Z", "2024-02-19T06:00:00Z", "2024-02-26T06:00:00Z"
 
 PREPARE = """\
@@ -161,7 +159,7 @@ while step < 5:
 """
 
 
-@pytest.mark.parametrize("target", targets.NAMES)
+@pytest.mark.parametrize("target", ["kubeflow", pytest.param("sagemaker", marks=pytest.mark.soak)])
 def test_a_killed_training_goes_on_from_its_checkpoint(target: str, tmp_path: Path) -> None:
     spec = project.make(tmp_path / "toy", days=60)
     (spec.parent / "train.py").write_text(project.TRAIN + CHECKPOINTED)

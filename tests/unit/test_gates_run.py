@@ -96,7 +96,7 @@ def attempt(records: list[dict[str, Any]]) -> dict[str, Any]:
     return next(record for record in records if record["kind"] == "attempt")
 
 
-@pytest.mark.parametrize("target", ["kubeflow", "sagemaker"])
+@pytest.mark.parametrize("target", ["kubeflow", pytest.param("sagemaker", marks=pytest.mark.soak)])
 def test_a_regression_with_every_kind_of_gate(tmp_path: Path, target: str) -> None:
     spec = regression(tmp_path / "project")
 

@@ -18,7 +18,7 @@ from ctc.policy.draws import drawn
 FIRST, SECOND = "2024-02-05T06:00:00Z", "2024-02-12T06:00:00Z"
 
 
-@pytest.mark.parametrize("target", targets.NAMES)
+@pytest.mark.parametrize("target", ["sagemaker", pytest.param("kubeflow", marks=pytest.mark.soak)])
 def test_data_without_time_is_judged_on_the_keys_that_are_held_out(tmp_path: Path, target: str) -> None:
     spec = data_projects.houses(tmp_path / "p")
 
