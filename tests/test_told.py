@@ -14,9 +14,9 @@ APPROVAL = "promotion:\n  approval: {any_of: [officers], expires: 2d}\n"
 EVENT = "  asked: {manual: {}}\n  ops: {event: {name: ops-alert, dedupe_by: incident}}\n"
 
 
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = project.make(tmp_path_factory.mktemp("told"), days=80)
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = project.make(tmp_path / "told", days=80)
     text = path.read_text().replace("promotion:\n", APPROVAL).replace("  asked: {manual: {}}\n", EVENT)
     text = text.replace('host: "http://kfp.example"}', 'host: "http://kfp.example", events: {ops-alert: {http: {}}}}')
     path.write_text("".join(line for line in text.splitlines(keepends=True) if "sagemaker:" not in line))
@@ -34,7 +34,13 @@ def state(spec: Path) -> dict[str, Any]:
     return document
 
 
-def test_a_model_waits_for_a_yes_is_taken_back_and_held(spec: Path) -> None:
+def test_the_story(spec: Path, tmp_path: Path) -> None:
+    a_model_waits_for_a_yes_is_taken_back_and_held(spec)
+    a_decision_is_derived_again_from_its_record(spec)
+    a_model_in_production_is_adopted(spec, tmp_path / "elsewhere")
+
+
+def a_model_waits_for_a_yes_is_taken_back_and_held(spec: Path) -> None:
     told(spec, "run", "--at", "2024-03-04T06:00:00Z")
     question = state(spec)["approval"]["id"]
     shown = project.ctc("approve", spec, cwd=spec.parent).stdout
@@ -65,16 +71,16 @@ def test_a_model_waits_for_a_yes_is_taken_back_and_held(spec: Path) -> None:
         assert word in listed
 
 
-def test_a_decision_is_derived_again_from_its_record(spec: Path) -> None:
+def a_decision_is_derived_again_from_its_record(spec: Path) -> None:
     attempt = state(spec)["champion"]["attempt"]
     done = project.ctc("explain", attempt, spec, cwd=spec.parent)
     assert done.returncode == 0, done.stderr
     assert attempt in done.stdout
 
 
-def test_a_model_in_production_is_adopted(spec: Path, tmp_path: Path) -> None:
+def a_model_in_production_is_adopted(spec: Path, elsewhere: Path) -> None:
     model = next(spec.parent.glob(".ctc/toy/default/kubeflow/attempts/*/artifacts*/**/train/model"))
-    options = ("--model", str(model), "--trained-until", "2024-02-01", "--state", str(tmp_path))
+    options = ("--model", str(model), "--trained-until", "2024-02-01", "--state", str(elsewhere))
     adopted = told(spec, "adopt", *options, "--why", "in production", "--at", "2024-02-05T05:00:00Z")
     assert "adopted (version 1)" in adopted
     again = told(spec, "adopt", *options, "--why", "again", "--at", "2024-02-05T05:30:00Z", code=3)
