@@ -156,7 +156,7 @@ def local_run() -> list[Row]:
 
 def _by_hand(state: Path, example: Path, scratch: Path) -> float:
     """Seconds that the spec's train command and two of its predict commands take on the newest attempt's data."""
-    from ctc.compiler.document import fill_hyperparameters
+    from ctc.compiler.training import fill_hyperparameters
     from ctc.language.load import load_spec
 
     spec = load_spec(example / "ctc.yaml", None, None).spec

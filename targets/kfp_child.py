@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -52,6 +53,10 @@ def load() -> None:
 
     del os.environ["_KFP_RUNTIME"]
     from kfp import components, local  # noqa: F401
+
+    # The runner loads it at its first task, wherever that runs.
+    with contextlib.suppress(ImportError):
+        import docker  # noqa: F401
 
 
 def _run_pipeline(order: Mapping[str, Any], events: _Events) -> None:

@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 import ctc
+from ctc import targets
 from ctc.compiler.document import SECTIONS
 from ctc.steps.handover import ENGINE, REGISTRY, STARTED, address
 from ctc.steps.shim import die_with_parent
@@ -119,7 +120,9 @@ def _load(name: str, module: str) -> None:
             importlib.import_module(module).load()
             return
     steps = [f"ctc.steps.{step.replace('-', '_')}" for step in SECTIONS]
-    for needed in ("ctc.step", *steps, "ctc.steps.new_data", "ctc.steps.local", "ibis.backends.duckdb"):
+    services = [f"ctc.targets.{target}.services" for target in targets.NAMES]
+    # pyarrow loads pandas by itself, when it first converts an instant or a numpy array.
+    for needed in ("ctc.step", *steps, "ctc.steps.new_data", *services, "ibis.backends.duckdb", "pandas"):
         with contextlib.suppress(Exception):
             importlib.import_module(needed)
     if name == REGISTRY:

@@ -114,6 +114,8 @@ def load() -> Any:
     """MLflow's client, with all that it loads before its first use. StepFailed where MLflow is not installed."""
     with _quiet():
         try:
+            import alembic.command  # noqa: F401
+            import sqlalchemy.dialects.sqlite  # noqa: F401
             from mlflow import MlflowClient
             from mlflow.store.model_registry import sqlalchemy_store as _registry  # noqa: F401
             from mlflow.store.tracking import sqlalchemy_store as _tracking  # noqa: F401
