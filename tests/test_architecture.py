@@ -147,12 +147,14 @@ def test_offline_verbs_import_no_sdk(arguments: list[str]) -> None:
     """Nor do they open a socket or read the clock's zone files of an SDK: they start fast and run anywhere."""
     program = (
         "import sys, socket\n"
+        # Google's SDK has a .pth file that makes its empty namespace in every interpreter.
+        "before = set(sys.modules)\n"
         "def refuse(*_): raise SystemExit('opened a socket')\n"
         "socket.socket.connect = refuse\n"
         "from ctc.cli import _group\n"
         "from ctc.cli.common import guarded\n"
         f"code = guarded(_group(), {arguments!r})\n"
-        f"loaded = sorted(set(name.split('.')[0] for name in sys.modules) & set({SDKS!r}))\n"
+        f"loaded = sorted(set(name.split('.')[0] for name in set(sys.modules) - before) & set({SDKS!r}))\n"
         "print('LOADED', loaded, 'CODE', code, file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -39,6 +39,9 @@ CSV, READY, INPUT = "csv_", "ready_", "input_"
 SEEN = ("train", "valid", "rows")
 """The outputs of the snapshot that the user's code reads."""
 
+_STORES = {"vertex": "gs"}
+"""The scheme of a bucket that is named without one, by target."""
+
 ABSENT = "absent"
 """Key, below the root, of the folder that stands for a champion's model where there is none."""
 
@@ -53,7 +56,7 @@ def digest(spec: Spec) -> str:
 def lower(spec: Spec, target: str) -> System:
     """The system that `target` emits."""
     settings = spec.targets[target]
-    root = f"{bucket_uri(str(settings['bucket']))}/{spec.model_name}/{spec.environment}/{target}"
+    root = f"{bucket_uri(str(settings['bucket']), target)}/{spec.model_name}/{spec.environment}/{target}"
     build = _Builder(spec, target, root, digest(spec))
     return System(
         name=spec.deployed_name,
@@ -70,9 +73,9 @@ def lower(spec: Spec, target: str) -> System:
     )
 
 
-def bucket_uri(bucket: str) -> str:
-    """A bucket's URI; a bare name is one of the S3 protocol, which Kubeflow's object store speaks too."""
-    return bucket.rstrip("/") if "://" in bucket else f"s3://{bucket}"
+def bucket_uri(bucket: str, target: str = "") -> str:
+    """A bucket's URI; a bare name is the target's own store's, else the S3 protocol, which Kubeflow's speaks too."""
+    return bucket.rstrip("/") if "://" in bucket else f"{_STORES.get(target, 's3')}://{bucket}"
 
 
 class _Builder:

@@ -24,7 +24,7 @@ from ctc.run.records import read_document
 RUNTIME = ("numpy", "pyarrow", "duckdb", "ibis", "mlflow")
 """What our steps import, of the extra `runtime`."""
 
-RUNNERS = {"kubeflow": ("kfp", "kubeflow")}
+RUNNERS = {"kubeflow": ("kfp", "kubeflow"), "vertex": ("kfp", "vertex")}
 """By target: what executes its files on this machine, and the extra that brings it."""
 
 _MAGIC = b"PAR1"
