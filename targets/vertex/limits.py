@@ -14,7 +14,7 @@ from ctc.diagnostics import Diagnostic, Severity
 from ctc.targets import kfp_words
 from ctc.targets.kfp_ir import PIPELINE_NAME
 from ctc.targets.kfp_words import ARGUMENT_BYTES, Limit, Service
-from ctc.targets.vertex import check, schedules
+from ctc.targets.vertex import check, events, schedules
 from ctc.targets.vertex.machines import MACHINE_TYPES, disk_gb, smallest
 from ctc.targets.vertex.pipeline import job_seconds, launches_job, payload, pipeline_job
 
@@ -29,10 +29,13 @@ LIMITS: Mapping[str, Limit] = {
     "environment": Limit(100, f"{_DISCOVERY}: ContainerSpec.env"),
     "disk": Limit(64_000, "Compute Engine, size of a persistent disk in GB"),
     "runtime": Limit(604_800, f"{_DISCOVERY}: Scheduling.timeout, of which 7 days is the default; in seconds"),
-    "service account": Limit(30, "IAM, id of a service account: 6 to 30 characters"),
+    "workflow": Limit(63, "discovery document eventarc.v1: id of a trigger; workflows.v1 takes 64"),
+    "workflow memory": Limit(512 * 1024, "Workflows, quotas and limits: variables of one execution, in bytes"),
 }
 
 SERVICE = Service("Vertex AI")
+
+_WORKFLOW = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
 
 _SETTINGS: tuple[tuple[str, re.Pattern[str], str, str], ...] = (
     (
@@ -68,7 +71,7 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = tuple(_settings(system))
     if settings:
         return settings
-    found = [*_names(system), *_every(system), *_crons(system)]
+    found = [*_names(system), *_every(system), *_crons(system), *_memory(system)]
     for pipeline in (system.wake, system.train):
         for step in pipeline.steps():
             found += [*_machine(step), *_time(step), *kfp_words.words(step, SERVICE)]
@@ -103,6 +106,14 @@ def _names(system: System) -> Iterator[Diagnostic]:
                 "`-wake` and the environment at the end",
             )
             return
+    for event in events.topics(system):
+        if not _WORKFLOW.fullmatch(events.workflow_id(system, event)):
+            yield _error(
+                "CT379",
+                f"Workflows refuses the name `{events.workflow_id(system, event)}`",
+                f"targets.vertex.events.{event}",
+                f"shorten the event's name: {LIMITS['workflow'].value} characters are the most, with what is before it",
+            )
     for name, _, _ in system.wakes.crons:
         length = len(f"{system.wake.name}-{name}-2")
         if length > LIMITS["display name"].value:
@@ -133,6 +144,18 @@ def _crons(system: System) -> Iterator[Diagnostic]:
                 f"triggers.{name}.schedule.cron",
                 "list the days of the month, or the days of the week, and leave the other field `*`",
             )
+
+
+def _memory(system: System) -> Iterator[Diagnostic]:
+    """A workflow holds the wake pipeline's job twice, as it was fetched and as it is sent."""
+    size = 2 * len(canonical(pipeline_job(system, system.wake))) if events.topics(system) else 0
+    if size > LIMITS["workflow memory"].value:
+        yield _error(
+            "CT379",
+            f"the wake pipeline is {size // 2} bytes, too many for the workflow that starts it at an event",
+            "targets.vertex.events",
+            f"make the longest lists of the spec shorter: {LIMITS['workflow memory'].value // 2} bytes fit",
+        )
 
 
 def _refused(ask: Callable[[], object]) -> str:

@@ -14,14 +14,15 @@ from typing import Any
 
 from ctc.compiler.ir import System
 from ctc.language.cron import Cron
-from ctc.targets.vertex.pipeline import pipeline_job
 
 DAY, WEEK, MINUTE = timedelta(days=1), timedelta(weeks=1), timedelta(minutes=1)
 
 
-def schedules(system: System) -> dict[str, dict[str, Any]]:
-    """The bodies by a name for each: `every`, and the name of each trigger; `-2` and so on where it takes several."""
-    job = pipeline_job(system, system.wake)
+def schedules(system: System, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The bodies that start `job`, the wake pipeline's, by a name for each.
+
+    They are called `every` and as the triggers, with `-2` and so on where one takes several.
+    """
     made = {}
     for name, crons in (("every", every(system.wakes.every)), *_triggers(system)):
         for number, cron in enumerate(crons, 1):

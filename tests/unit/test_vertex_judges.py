@@ -6,46 +6,36 @@ import importlib.resources
 import json
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from vertex_system import documents, full_system
 
-from ctc.compiler.lower import lower
-from ctc.language.load import load_spec
-from ctc.language.spec import Spot
-from ctc.targets import vertex
 from ctc.targets.kfp_yaml import as_yaml
 from ctc.targets.vertex.pipeline import payload
 from ctc.targets.vertex.rehearse import plain
 
-SPEC = Path(__file__).resolve().parent.parent.parent / "specs" / "minimal.yaml"
-
 BODIES = {
     "pipelines/": ("aiplatform.v1", "GoogleCloudAiplatformV1PipelineJob"),
     "schedules/": ("aiplatform.v1", "GoogleCloudAiplatformV1Schedule"),
+    "registry/": ("aiplatform.v1", "GoogleCloudAiplatformV1UploadModelRequest"),
+    "identities/account-": ("iam.v1", "CreateServiceAccountRequest"),
+    "identities/role-": ("iam.v1", "CreateRoleRequest"),
+    "events/fraud-ops-alert.trigger.json": ("eventarc.v1", "Trigger"),
+    "events/fraud-ops-alert.workflow.json": ("workflows.v1", "Workflow"),
+    "staleness/workflow.json": ("workflows.v1", "Workflow"),
+    "staleness/scheduler-job.json": ("cloudscheduler.v1", "Job"),
+    "staleness/alert-policy.json": ("monitoring.v3", "AlertPolicy"),
 }
-"""The discovery document and the schema in it that judge the files below a folder of the bundle."""
+"""The discovery document and the schema in it that judge the files whose path starts so."""
 
 
 @pytest.fixture(scope="module")
-def bundle() -> dict[str, Any]:
-    """The JSON files of a bundle that uses spot capacity, retries, a disk, a network and a key."""
-    loaded = load_spec(SPEC, None, "vertex")
-    assert loaded.spec is not None, loaded.diagnostics
-    spot = Spot(timedelta(minutes=10), timedelta(hours=6))
-    training = replace(loaded.spec.training, spot=spot, retries=2, hyperparameters={"depth": 8, "rate": 0.1})
-    system = lower(replace(loaded.spec, training=training), "vertex")
-    settings = {
-        **system.settings,
-        "network": "projects/123456789012/global/networks/ml",
-        "kms_key": "projects/acme-ml/locations/europe-west4/keyRings/ct/cryptoKeys/artifacts",
-    }
-    artifacts = vertex.emit(replace(system, settings=settings)).artifacts
-    return {item.path: json.loads(item.content) for item in artifacts if item.path.endswith(".json")}
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The JSON and YAML files of a bundle that uses all that the target has."""
+    return documents(full_system(tmp_path_factory.mktemp("full")))
 
 
 def discovery(name: str) -> dict[str, Any]:
@@ -89,6 +79,16 @@ def _judged(schemas: Mapping[str, Any], part: Mapping[str, Any], value: Any, pla
                 yield from _judged(schemas, inner, item, f"{place}.{key}")
 
 
+OURS = {"fidelity.json", "identities/grants.json"}
+"""Documents of our own; the bindings in the grants are IAM's."""
+
+
+def test_every_grant_is_a_binding_of_iam(bundle: dict[str, Any]) -> None:
+    schemas = discovery("iam.v1")["schemas"]
+    for grant in bundle["identities/grants.json"]["grants"]:
+        assert list(judge(schemas, "Binding", grant["binding"])) == []
+
+
 def cases(bundle: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
     for path, body in bundle.items():
         for folder, (document, schema) in BODIES.items():
@@ -100,7 +100,7 @@ def test_every_body_is_one_of_the_service(bundle: dict[str, Any]) -> None:
     judged = list(cases(bundle))
     documents = {name: discovery(name)["schemas"] for name in {document for _, document, _, _ in judged}}
 
-    assert len(judged) >= len(BODIES)
+    assert {path for path, *_ in judged} == {path for path in bundle if path.endswith(".json")} - OURS
     for path, document, schema, body in judged:
         assert list(judge(documents[document], schema, body)) == [], path
 
@@ -157,7 +157,7 @@ def test_the_protocol_buffers_take_every_body(bundle: dict[str, Any]) -> None:
         if path.startswith("schedules/"):
             made = types.Schedule.from_json(json.dumps(body), ignore_unknown_fields=False)
             assert made.max_concurrent_active_run_count == 1
-            assert made.create_pipeline_job_request.pipeline_job.service_account.startswith("parcels-ct@")
+            assert made.create_pipeline_job_request.pipeline_job.service_account.startswith("fraud-ct@")
 
 
 def test_the_protocol_buffers_take_the_custom_job(bundle: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ def test_the_protocol_buffers_take_the_custom_job(bundle: dict[str, Any]) -> Non
     made = types.CustomJob.from_json(json.dumps(job), ignore_unknown_fields=False)
 
     assert made.job_spec.scheduling.strategy == types.Scheduling.Strategy.SPOT
-    assert made.job_spec.worker_pool_specs[0].disk_spec.boot_disk_size_gb == 100
+    assert made.job_spec.worker_pool_specs[0].disk_spec.boot_disk_size_gb == 323
 
 
 @pytest.mark.parametrize("kind", ["wake", "train"])
