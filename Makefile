@@ -6,7 +6,7 @@ WORKERS ?= 3
 # 06:00 in New York on the tenth of each month, February to December.
 INSTANTS := $(foreach day,02-10T11 03-10T10 04-10T10 05-10T10 06-10T10 07-10T10 08-10T10 09-10T10 10-10T10 11-10T11 12-10T11,2013-$(day):00:00Z)
 
-.PHONY: demo test check soak bench golden editor clean
+.PHONY: demo test check soak bench golden editor workflows clean
 
 demo: $(VENV)/demo ## retrain a real model month after month, on this machine
 	$(BIN)/python examples/flight-delay/prepare.py --out examples/flight-delay/data
@@ -36,8 +36,14 @@ tests/editor/node_modules: tests/editor/package-lock.json
 	npm ci --prefix tests/editor --silent
 	@touch $@
 
+workflows: .venv-workflows/bin/python ## what executes the workflows of the Vertex target in tests
+.venv-workflows/bin/python:
+	$(PYTHON) -m venv .venv-workflows
+	.venv-workflows/bin/python -m pip install -qq --disable-pip-version-check workflows-emulator==1.10.0 || \
+	  { rm -rf .venv-workflows; exit 3; }
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-workflows build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
