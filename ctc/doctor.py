@@ -29,7 +29,7 @@ LITTLE_DISK, TOO_LITTLE_DISK = 2 * 10**9, 10**8
 MODULES = {"ibis-framework": "ibis", "mlflow-skinny": "mlflow", "pyyaml": "yaml"}
 """The module of a package, where it is not named like it."""
 
-BASE, REHEARSED_BY = "", {"kubeflow": "kubeflow", "sagemaker": "", "vertex": "vertex"}
+BASE, REHEARSED_BY = "", {"kubeflow": "kubeflow", "sagemaker": "", "vertex": "kubeflow"}
 """The extra that `ctc run` needs for a target, beside `runtime`."""
 
 CREDENTIALS = {
