@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctc.steps.shim import die_with_parent
+from ctc.steps.shim_files import die_with_parent
 
 TAIL_BYTES = 32768
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

@@ -50,6 +50,11 @@ CAPABILITIES: Mapping[str, Capability] = {
         Support.EMULATED, "each try of the command is ended from inside its container; starting the pod does not count"
     ),
     "notifications": Capability(Support.EMULATED, "sent by our wake step; while no wake comes, nothing is sent"),
+    "serving.online": Capability(
+        Support.EMULATED,
+        "a promotion moves the registry's alias `champion`, from which a server takes its model; this version deploys "
+        "no endpoint, and starts the server only where its answers are timed",
+    ),
     "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
     "trigger.event": Capability(
         Support.EMULATED, "a client of the Kubeflow API starts the wake pipeline with the parameter `event`"

@@ -27,6 +27,11 @@ def _native(reason: str = "") -> Capability:
 CAPABILITIES: Mapping[str, Capability] = {
     "wake.every": _native("an EventBridge Scheduler schedule with a rate in whole minutes"),
     "notifications": Capability(Support.EMULATED, "sent by our wake step; while no wake comes, nothing is sent"),
+    "serving.online": Capability(
+        Support.EMULATED,
+        "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "
+        "deploys no endpoint, and starts the server only where its answers are timed",
+    ),
     "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
     "trigger.event": Capability(
         Support.EMULATED, "whoever sees the alert starts the wake pipeline with the parameter `event`"

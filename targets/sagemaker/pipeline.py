@@ -16,7 +16,7 @@ from typing import Any
 from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
 from ctc.targets.sagemaker.machines import smallest, volume_gib
-from ctc.targets.shim import shim, step_options
+from ctc.targets.shim import program, step_options
 
 Definition = dict[str, Any]
 
@@ -58,14 +58,15 @@ def definitions(system: System, support: str) -> dict[str, Definition]:
 
 
 def documents(system: System) -> tuple[Artifact, ...]:
-    """The step documents and the shim: what the pipelines expect to find uploaded."""
+    """The step documents and the programs: what the pipelines expect to find uploaded."""
+    steps = [step for pipeline in (system.wake, system.train) for step in pipeline.steps()]
+    programs = sorted({step.program for step in steps if step.runs is not Runs.RUNTIME})
     found = [
         Artifact(f"documents/{step.name}.json", as_json(dict(step.document)))
-        for pipeline in (system.wake, system.train)
-        for step in pipeline.steps()
+        for step in steps
         if step.document is not None
     ]
-    return (*found, Artifact("support/shim.py", shim().encode()))
+    return (*found, *(Artifact(f"support/{name}.py", program(name).encode()) for name in programs))
 
 
 def uploads(support: str, uploaded: tuple[Artifact, ...]) -> dict[str, str]:
@@ -264,7 +265,7 @@ class _Definitions:
     def _entrypoint(self, step: Step) -> list[str]:
         if step.runs is Runs.RUNTIME:
             return ["python3", "-m", "ctc.step", step.name]
-        return ["python3", "-u", f"{_input_folder(step, SHIM)}/shim.py"]
+        return ["python3", "-u", f"{_input_folder(step, SHIM)}/{step.program}.py"]
 
     def _our_arguments(self, step: Step, outputs: list[str]) -> list[Any]:
         words: list[Any] = ["--document", f"{PROCESSING}/input/document/{step.name}.json"]

@@ -44,7 +44,7 @@ from ctc.language.spec import (
     Trigger,
     TriggerPolicy,
 )
-from ctc.language.spec.serving import Notification
+from ctc.language.spec.serving import Notification, Online, Serving
 from ctc.steps.task import StepFailed
 from ctc.targets import kubeflow
 from ctc.targets.kfp_check import check
@@ -147,6 +147,7 @@ def test_every_feature_has_a_capability(spec: Spec) -> None:
         triggers=(*spec.triggers, *watching),
         trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
         notifications=(Notification("team", "email", {}, ("failed",)),),
+        serving=(Serving("api", Online("i", ("serve",), 8080, "/health", "/predict")),),
     )
 
     assert {feature for feature, _ in lower(asking, "kubeflow").features} == set(kubeflow.CAPABILITIES)

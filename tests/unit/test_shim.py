@@ -15,17 +15,25 @@ from typing import Any
 
 import pytest
 
-SHIM = Path(__file__).resolve().parents[2] / "ctc" / "steps" / "shim.py"
+from ctc.targets.shim import PROGRAMS, program
+
+SHIM = program("shim")
 WRITE = "import os; open(os.path.join(os.environ['CTC_MODEL'], 'm'), 'w').write('x')"
+
+
+def shim_file(folder: Path) -> Path:
+    file = folder / ".shim.py"
+    file.write_text(SHIM)
+    return file
 
 
 def run(
     *words: str | Path, cwd: Path, text: bool = False, **environment: str | Path
 ) -> subprocess.CompletedProcess[str]:
     """Runs the shim isolated from this project: `-I` leaves it nothing but the standard library."""
-    program = ["-c", SHIM.read_text()] if text else [str(SHIM)]
+    source = ["-c", SHIM] if text else [str(shim_file(cwd))]
     return subprocess.run(
-        [sys.executable, "-I", *program, *map(str, words)],
+        [sys.executable, "-I", *source, *map(str, words)],
         cwd=cwd,
         env={**os.environ, **{key: str(value) for key, value in environment.items()}},
         capture_output=True,
@@ -47,13 +55,14 @@ def train(folder: Path, *command: str, options: tuple[str, ...] = (), **environm
     return done, json.loads((folder / "status" / "train.json").read_text())
 
 
-def test_it_is_python_3_7_and_nothing_that_kubeflow_would_replace() -> None:
-    source = SHIM.read_text()
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_it_is_python_3_7_and_nothing_that_kubeflow_would_replace(name: str) -> None:
+    source = program(name)
     ast.parse(source, feature_version=(3, 7))
     imported = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {name.name for node in imported if isinstance(node, ast.Import) for name in node.names}
     names |= {str(node.module) for node in imported if isinstance(node, ast.ImportFrom)}
-    assert names <= sys.stdlib_module_names
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
     # The local runner replaces these words in every element of a command, source text included.
     assert "{{" not in source
     assert "python3" not in source
@@ -234,7 +243,7 @@ def test_kubeflows_executor_input(tmp_path: Path) -> None:
     ],
 )
 def test_where_an_artifact_is_mounted(artifact: dict[str, Any], path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ctc.steps.shim import artifact_path
+    from ctc.steps.shim_files import artifact_path
 
     monkeypatch.setenv("CTC_MOUNTS", '{"s3://m": "/local"}')
     assert artifact_path(artifact) == path
@@ -244,7 +253,7 @@ def test_where_an_artifact_is_mounted(artifact: dict[str, Any], path: str, monke
 def test_it_dies_with_its_parent_where_asked(tmp_path: Path) -> None:
     begun, survivor = str(tmp_path / "begun"), str(tmp_path / "survivor")
     code = f"import time; open({begun!r}, 'w'); time.sleep(1.5); open({survivor!r}, 'w')"
-    words = [sys.executable, str(SHIM), "--step", "train", "--output", f"model={tmp_path / 'm'}", "--"]
+    words = [sys.executable, str(shim_file(tmp_path)), "--step", "train", "--output", f"model={tmp_path / 'm'}", "--"]
     parent = f"import subprocess; subprocess.run({[*words, sys.executable, '-c', code]!r})"
     process = subprocess.Popen([sys.executable, "-c", parent], env={**os.environ, "CTC_DIE_WITH_PARENT": "1"})
     while not (tmp_path / "begun").exists():
@@ -277,7 +286,7 @@ def test_a_platform_that_ends_the_job_is_obeyed_at_once(tmp_path: Path) -> None:
         "-c",
         code,
     ]
-    process = subprocess.Popen([sys.executable, str(SHIM), *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, str(shim_file(tmp_path)), *words], stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "begun").exists():
         assert process.poll() is None
         time.sleep(0.02)
