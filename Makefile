@@ -22,7 +22,8 @@ check: $(VENV)/dev ## lint, format, types
 	$(BIN)/mypy
 
 soak: $(VENV)/dev ## the long proofs in full; writes the tables that the docs show
-	CTC_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
+	CTC_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "soak or proof"
+	$(BIN)/python -m pytest -q --update tests/test_docs.py -k proofs
 
 bench: $(VENV)/dev ## speed, as ratios to a floor or a peer in one run
 	$(BIN)/python -m compileall -q ctc targets $(VENV)/lib/python3.*/site-packages/click $(VENV)/lib/python3.*/site-packages/yaml

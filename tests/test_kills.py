@@ -16,6 +16,7 @@ from typing import Any
 
 import project
 import pytest
+from proofs import Proof
 
 FIRST, SECOND = "2024-02-26T06:00:00Z", "2024-03-04T06:00:00Z"
 
@@ -99,6 +100,8 @@ def test_a_killed_run_is_finished_by_the_next(
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(1000, 1150))
 def test_three_hundred_killed_runs_are_finished_by_the_next(
-    base: tuple[str, Path, float, set[str]], seed: int, tmp_path: Path
+    base: tuple[str, Path, float, set[str]], seed: int, tmp_path: Path, proof: Proof
 ) -> None:
+    counts = proof("kills")
     kill_once(base, seed, tmp_path / "toy")
+    counts[base[0]] = 1
