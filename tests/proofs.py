@@ -16,8 +16,8 @@ TITLES = {
     "invariant true, and the next run finishes the cycle as if nothing had been",
     "mutations": "specs, each broken at random: no traceback, no hang, the same verdict on the shape as the "
     "jsonschema library, and what is formatted loads as before",
-    "worlds": "states of the controller's model in which every invariant holds: crashes at each point, doubled and late "
-    "events and answers, lost leases, two controllers",
+    "worlds": "states of the controller's model in which every invariant holds: crashes at each point, doubled and "
+    "late events and answers, lost leases, two controllers",
     "equal": "comparisons of simulated, equal models at a one-sided confidence: as many are promoted as it allows, "
     "within three and a half standard errors",
 }
