@@ -13,6 +13,7 @@ from ctc.compiler.ir import Step
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "shim": ("shim_files", "shim"),
     "probe": ("shim_files", "shim", "probe"),
+    "adapter": ("shim_files", "shim", "adapter"),
 }
 """The modules of `ctc/steps` that a program is read from, in this order; the last one is started."""
 

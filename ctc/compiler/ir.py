@@ -69,7 +69,8 @@ class Step(Value):
     Of the user's steps: `apply` is the command that prepares rows by what `prepare` learnt, `digests` what the files
     of an input must be (`sha256:...`), `csv` the delimiter of the rows that it reads, empty for Parquet. A step with
     `checkpoints` is given a folder that every try and every launch of its attempt finds again. `program` is what runs
-    the command (`targets/shim.py`): the `shim` to its end, the `probe` as a server that it asks; it is told `options`.
+    the command (`targets/shim.py`): the `shim` to its end, the `adapter` with another platform's variables around it,
+    the `probe` as a server that it asks; it is told `options`.
     """
 
     name: str

@@ -292,6 +292,8 @@ class _Builder:
             retries=training.retries,
             **fields,
         )
+        if training.interface is not None and name != "prepare":
+            step = replace(step, program="adapter", options=(("interface", training.interface),))
         return self._with_inputs(step)
 
     def _with_inputs(self, step: Step) -> Step:
