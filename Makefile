@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 3
+WORKERS ?= 4
 # 06:00 in New York on the tenth of each month, February to December.
 INSTANTS := $(foreach day,02-10T11 03-10T10 04-10T10 05-10T10 06-10T10 07-10T10 08-10T10 09-10T10 10-10T10 11-10T11 12-10T11,2013-$(day):00:00Z)
 
