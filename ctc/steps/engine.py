@@ -170,6 +170,48 @@ def fetched(connection: Any, expression: Any) -> dict[str, list[Any]]:
     return columns
 
 
+def row(connection: Any, sql: str) -> tuple[Any, ...]:
+    """The only row that a query has, as plain values."""
+    with _told():
+        found: tuple[Any, ...] = connection.con.execute(sql).fetchall()[0]
+    return found
+
+
+def batches(connection: Any, sql: str) -> Iterator[list[Any]]:
+    """The rows of a query piece by piece, each a list of numpy arrays, by column; NULL is NaN in one of floats."""
+    import pyarrow as pa
+
+    with _told():
+        for batch in pa.RecordBatchReader.from_stream(connection.con.sql(sql)):
+            yield [column.to_numpy(zero_copy_only=False) for column in batch.columns]
+
+
+def fill(connection: Any, sql: str, room: Any) -> None:
+    """Writes a query's rows into the array `room`, which has a row for each of its columns and a place for each row.
+
+    StepFailed if there are not as many as places: then somebody has written to the files since the rows were counted.
+    """
+    start = 0
+    for columns in batches(connection, sql):
+        end = start + len(columns[0])
+        if end <= room.shape[1]:
+            for place, column in enumerate(columns):
+                room[place, start:end] = column
+        start = end
+    if start != room.shape[1]:
+        raise StepFailed(f"a table had {room.shape[1]} rows, and {start} when it was read again; write to other files")
+
+
+def threads(connection: Any) -> int:
+    """On how many threads the engine works."""
+    return int(row(connection, "SELECT current_setting('threads')")[0])
+
+
+def quoted(name: str) -> str:
+    """A column's name as SQL has it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """What the engine could not do (a damaged page, a full disk) as a failure of the step."""
