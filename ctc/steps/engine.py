@@ -120,10 +120,15 @@ def latest(read: Any, keys: list[str], by: str) -> Any:
 
 def hold(connection: Any, name: str, expression: Any) -> Any:
     """The expression, worked out once and kept for this process as the table `name`, in place of what it held."""
-    with _told():
-        # Not ibis' `create_table`, which inserts into an empty table: the engine does that on one thread.
-        connection.raw_sql(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {connection.compile(expression)}')
+    # Not ibis' `create_table`, which inserts into an empty table: the engine does that on one thread.
+    hold_query(connection, name, connection.compile(expression))
     return connection.table(name)
+
+
+def hold_query(connection: Any, name: str, sql: str) -> None:
+    """As `hold`, of a query."""
+    with _told():
+        connection.raw_sql(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {sql}')
 
 
 def asked(connection: Any, sql: str) -> dict[str, list[Any]]:
@@ -184,6 +189,13 @@ def batches(connection: Any, sql: str) -> Iterator[list[Any]]:
     with _told():
         for batch in pa.RecordBatchReader.from_stream(connection.con.sql(sql)):
             yield [column.to_numpy(zero_copy_only=False) for column in batch.columns]
+
+
+def arrays(connection: Any, sql: str) -> list[Any]:
+    """The rows of a query that memory holds, as a numpy array for each column; NULL is NaN in one of floats."""
+    with _told():
+        found = connection.con.sql(sql).to_arrow_table()
+    return [column.to_numpy() for column in found.columns]
 
 
 def fill(connection: Any, sql: str, room: Any) -> None:
