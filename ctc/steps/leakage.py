@@ -115,7 +115,7 @@ def _drawn(connection: Any, chosen: Any) -> tuple[int, list[_Target]]:
         return 0, []
     targets = [_Target(number, _limit(counts[number]), _limit(total - counts[number])) for number in numbers]
     limits = {
-        number: max((target.limit if target.number == number else target.limit_of_rest for target in targets))
+        number: max(target.limit if target.number == number else target.limit_of_rest for target in targets)
         for number in counts
     }
     wanted = " ".join(
