@@ -57,7 +57,7 @@ def _pairs(values: NDArray[Any], positives: Whole, rows: Whole) -> tuple[float, 
     """
     if len(values) == 0:
         return 0.0, 0, 0
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values)
     ranked = values[order]
     starts = np.append(0, np.flatnonzero(ranked[1:] != ranked[:-1]) + 1)
     positive = np.add.reduceat(positives[order], starts)

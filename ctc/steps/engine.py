@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import shutil
 import tempfile
@@ -183,19 +184,25 @@ def row(connection: Any, sql: str) -> tuple[Any, ...]:
 
 
 def batches(connection: Any, sql: str) -> Iterator[list[Any]]:
-    """The rows of a query piece by piece, each a list of numpy arrays, by column; NULL is NaN in one of floats."""
+    """The rows of a query piece by piece, each a list of numpy arrays, by column.
+
+    The columns are numbers; those with NULL are of floats, and it becomes NaN.
+    """
+    import numpy as np
     import pyarrow as pa
 
     with _told():
         for batch in pa.RecordBatchReader.from_stream(connection.con.sql(sql)):
-            yield [column.to_numpy(zero_copy_only=False) for column in batch.columns]
+            # Not `to_numpy`, which loads pandas.
+            columns = (column.fill_null(math.nan) if column.null_count else column for column in batch.columns)
+            yield [np.from_dlpack(column) for column in columns]
 
 
 def arrays(connection: Any, sql: str) -> list[Any]:
-    """The rows of a query that memory holds, as a numpy array for each column; NULL is NaN in one of floats."""
-    with _told():
-        found = connection.con.sql(sql).to_arrow_table()
-    return [column.to_numpy() for column in found.columns]
+    """All of `batches`, of a query whose rows memory holds; none where there is no row."""
+    import numpy as np
+
+    return [np.concatenate(column) for column in zip(*batches(connection, sql), strict=True)]
 
 
 def fill(connection: Any, sql: str, room: Any) -> None:

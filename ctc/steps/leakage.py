@@ -156,8 +156,9 @@ def _area(connection: Any, column: str, kind: Any, targets: list[_Target]) -> fl
         value = f"COALESCE(CAST({name} AS BIGINT), 0)"
     else:
         value = f"dense_rank() OVER (ORDER BY {name})"
-    query = f"SELECT {_CLASS}, _ctc_draw, _ctc_fold, {value}, {there} FROM {_SAMPLE}"
-    classes, draws, folds, values, present = engine.arrays(connection, query)
+    query = f"SELECT {_CLASS}, _ctc_draw, _ctc_fold, {value}, CAST({there} AS TINYINT) FROM {_SAMPLE}"
+    classes, draws, folds, values, there = engine.arrays(connection, query)
+    present = there == 1
     best = 0.0
     for target in targets:
         positive, ranked = target.of(classes, draws)
