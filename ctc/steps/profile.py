@@ -6,8 +6,9 @@ and `false`) categorical. NULL and NaN are missing.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -94,18 +95,24 @@ class Question:
         return Profile({name: found[name] for name in self._order}, self._skipped)
 
     def _sorted_here(self, connection: Any, rows: int) -> dict[str, Numeric]:
-        """Of all numeric columns, as many at a time as memory may hold."""
+        """Of all numeric columns, as many at a time as memory may hold: some are read while others are sorted."""
         names = list(self._numbers)
-        together = max(1, min(len(names), IN_MEMORY // max(rows, 1)))
-        room = np.empty((together, rows))
+        held = max(1, min(len(names), IN_MEMORY // max(rows, 1)))
+        together = held if held == len(names) else max(1, held // 2)
+        places = np.empty((held // together, together, rows))
+        sorting: deque[tuple[list[str], list[Future[Numeric]]]] = deque()
         found: dict[str, Numeric] = {}
         with ThreadPoolExecutor(engine.threads(connection)) as workers:
-            for start in range(0, len(names), together):
+            for number, start in enumerate(range(0, len(names), together)):
+                if len(sorting) == len(places):
+                    found |= _sorted(*sorting.popleft())
                 chosen = names[start : start + together]
                 wanted = ", ".join(f"{self._numbers[name]} AS x{place}" for place, name in enumerate(chosen))
-                filled = room[: len(chosen)]
-                engine.fill(connection, f"SELECT {wanted} {self._from}", filled)
-                found |= zip(chosen, workers.map(_profile_of, filled), strict=True)
+                room = places[number % len(places)][: len(chosen)]
+                engine.fill(connection, f"SELECT {wanted} {self._from}", room)
+                sorting.append((chosen, [workers.submit(_profile_of, values) for values in room]))
+            for waiting in sorting:
+                found |= _sorted(*waiting)
         return found
 
     def _sorted_by_engine(self, connection: Any, name: str, rows: int) -> Numeric:
@@ -125,6 +132,10 @@ class Question:
         )
         counts = {str(value): int(count) for value, count in zip(most["x"], most["n"], strict=True)}
         return Categorical(rows, rows - present, counts, present - sum(counts.values()))
+
+
+def _sorted(names: list[str], profiles: list[Future[Numeric]]) -> dict[str, Numeric]:
+    return {name: found.result() for name, found in zip(names, profiles, strict=True)}
 
 
 def _profile_of(values: Floats) -> Numeric:
