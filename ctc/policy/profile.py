@@ -25,6 +25,7 @@ VALUES = 1_000
 """The most values of any other column that are kept by name."""
 
 PIECE = 1 << 16
+"""Numbers that are squared at a time."""
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
