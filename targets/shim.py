@@ -17,6 +17,12 @@ def shim() -> str:
     return Path(ctc.steps.__file__).with_name("shim.py").read_text(encoding="utf-8")
 
 
+@functools.cache
+def with_secrets() -> str:
+    """The source text of `ctc/steps/with_secrets.py`."""
+    return Path(ctc.steps.__file__).with_name("with_secrets.py").read_text(encoding="utf-8")
+
+
 def step_options(step: Step) -> Iterator[str]:
     """The shim's words that say of a step what is the same on every target."""
     if step.apply:

@@ -88,8 +88,8 @@ def test_modules_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PACKAGE_FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_only_the_shell_prints_or_exits(path: Path) -> None:
-    """`step.py`, the shim and `kfp_rehearse.py` are programs of their own: they run in containers and children."""
-    programs = {("step",), ("steps", "shim"), ("targets", "kfp_rehearse"), ("__main__",)}
+    """Programs of their own, such as `step.py` and the shim, run in containers and children."""
+    programs = {("step",), ("steps", "shim"), ("steps", "with_secrets"), ("targets", "kfp_rehearse"), ("__main__",)}
     own = module_of(path)
     if own[0] == "cli" or own in programs:
         return

@@ -15,8 +15,9 @@ from typing import Any
 
 from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
+from ctc.language.secrets import secret_variable
 from ctc.targets.sagemaker.machines import smallest, volume_gib
-from ctc.targets.shim import shim, step_options
+from ctc.targets.shim import shim, step_options, with_secrets
 
 Definition = dict[str, Any]
 
@@ -26,6 +27,8 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 RESULT = "result"
 SHIM = "ctc"
 """The input or channel that carries the shim."""
+WITH_SECRETS = "with_secrets.py"
+"""What starts the shim of a step that has secrets: a job is handed none by the service."""
 OVERHEAD = timedelta(minutes=10)
 """What a job may take beside the tries of its command: the shim ends each try by itself, the service only the job."""
 SERVICE_FAULTS: list[dict[str, Any]] = [
@@ -65,6 +68,8 @@ def documents(system: System) -> tuple[Artifact, ...]:
         for step in pipeline.steps()
         if step.document is not None
     ]
+    if any(step.secrets for step in system.train.steps()):
+        found.append(Artifact(f"support/{WITH_SECRETS}", with_secrets().encode()))
     return (*found, Artifact("support/shim.py", shim().encode()))
 
 
@@ -264,7 +269,7 @@ class _Definitions:
     def _entrypoint(self, step: Step) -> list[str]:
         if step.runs is Runs.RUNTIME:
             return ["python3", "-m", "ctc.step", step.name]
-        return ["python3", "-u", f"{_input_folder(step, SHIM)}/shim.py"]
+        return ["python3", "-u", f"{_input_folder(step, SHIM)}/{WITH_SECRETS if step.secrets else 'shim.py'}"]
 
     def _our_arguments(self, step: Step, outputs: list[str]) -> list[Any]:
         words: list[Any] = ["--document", f"{PROCESSING}/input/document/{step.name}.json"]
@@ -278,7 +283,8 @@ class _Definitions:
 
     def _shim_arguments(self, step: Step) -> list[str]:
         training = _kind(step) == "Training"
-        words = ["--step", step.name]
+        words = [f"{name}={secret_variable(secret)}={secret}" for name, secret in step.secrets]
+        words += ["--step", step.name]
         for name in self._sources(step):
             words += ["--input", f"{name}={_input_folder(step, name)}"]
         for name in step.outputs:
