@@ -286,6 +286,7 @@ class _Builder:
                 *((name, plain(value)) for name, value in training.env.items() if not isinstance(value, Secret)),
             ),
             imports=imports,
+            secrets=tuple((name, value.secret) for name, value in training.env.items() if isinstance(value, Secret)),
             csv=self.csv,
             resources=Resources(training.resources.cpu, training.resources.memory, training.resources.disk),
             timeout=training.timeout,
@@ -344,6 +345,8 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
         features.append(("staleness", "trigger_policy.staleness"))
     if spec.training.retries:
         features.append(("step.retries", "training.retries"))
+    if any(isinstance(value, Secret) for value in spec.training.env.values()):
+        features.append(("step.secrets", "training.env"))
     if spec.training.spot is not None:
         features.append(("step.spot", "training.spot"))
     return tuple(sorted(set(features)))
