@@ -383,7 +383,13 @@ def perform(arguments: argparse.Namespace, argv: list[str], act: Callable[..., N
         apply = [str(word) for word in (champion.get("prepare") or {}).get("apply", ())]
         mine = {name: files[name] for name in files if name[len(INPUT) :] in (champion.get("inputs") or {})}
         predict = [str(word) for word in champion["predict"]]
-        act(arguments, Work(predict, apply, str(champion["code"]), mine, ""), places)
+        try:
+            act(arguments, Work(predict, apply, str(champion["code"]), mine, ""), places)
+        except Failed as failed:
+            if failed.code == 128 + signal.SIGTERM:
+                raise  # The platform stopped it, which says nothing of the champion.
+            print("ctc: the champion cannot be compared: %s" % failed, flush=True)
+            answer(places, NOT_COMPARABLE, str(failed))
     else:
         answer(places, ABSENT, "there is no champion yet")
     if arguments.executor_input:
@@ -401,10 +407,9 @@ def main(words: list[str], act: Callable[..., None] = run) -> int:
     parser.add_argument("--step", required=True)
     parser.add_argument("--executor_input", default="", help="Kubeflow's executor input, as JSON")
     parser.add_argument("--executor-main", default="", help="ignored: Kubeflow's local runner looks for it")
-    parser.add_argument("--input", action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--output", action="append", default=[], metavar="NAME=FOLDER")
+    for option, pair in (("input", "NAME=FOLDER"), ("output", "NAME=FOLDER"), ("digest", "INPUT=SHA256")):
+        parser.add_argument("--" + option, action="append", default=[], metavar=pair)
     parser.add_argument("--apply", type=int, default=0, metavar="N", help="the first N words prepare rows")
-    parser.add_argument("--digest", action="append", default=[], metavar="INPUT=SHA256")
     parser.add_argument("--csv", default="", help="the delimiter of the rows; empty: they are Parquet")
     parser.add_argument("--checkpoints", default="", help="folder or URI; {attempt} stands for the attempt")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="what `act` is told")
