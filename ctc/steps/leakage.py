@@ -11,7 +11,9 @@ The engine draws the rows and brings one column after the other; `ctc.policy.lea
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +28,7 @@ from ctc.steps.ports import Services
 from ctc.steps.task import Task
 
 MOST_ROWS = 100_000
-"""Rows of each class that are ranked, chosen by a the MD5 of their key. An AUC does not depend on how frequent a class
+"""Rows of each class that are ranked, chosen by the MD5 of their key. An AUC does not depend on how frequent a class
 is, so the classes may be thinned out by themselves; its standard error is then at most 0.0016."""
 
 MOST_CLASSES = 20
@@ -52,6 +54,21 @@ class _Target:
         """Whether each row is of the class, and whether it is ranked."""
         positive = classes == self.number
         return positive, draws < np.where(positive, self.limit, self.limit_of_rest)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The drawn rows' classes, draws and folds, and the classes that there is something to tell from."""
+
+    classes: Any
+    draws: Any
+    folds: Any
+    targets: tuple[_Target, ...]
+
+    @property
+    def rows(self) -> int:
+        """The most rows that are ranked for a class."""
+        return max(int(np.count_nonzero(target.of(self.classes, self.draws)[1])) for target in self.targets)
 
 
 def judge(connection: Any, task: Task, services: Services, check: Check) -> Answer:
@@ -80,11 +97,11 @@ def judge(connection: Any, task: Task, services: Services, check: Check) -> Answ
         *ranked,
         **{_KEY: _key(labelled, at, data), _CLASS: _class(connection, labelled[label["column"]], data["task"])},
     )
-    rows, targets = _drawn(connection, chosen)
-    if not targets:
+    sample = _drawn(connection, chosen)
+    if not sample.targets:
         return Answer("not_evaluable", "the labels are all of one class", told)
-    best = {column: _area(connection, column, chosen[column].type(), targets) for column in ranked}
-    return data_checks.leakage(arguments, best, told | {"rows": rows})
+    best = _areas(connection, {column: chosen[column].type() for column in ranked}, sample)
+    return data_checks.leakage(arguments, best, told | {"rows": sample.rows})
 
 
 def _class(connection: Any, label: Any, task: str) -> Any:
@@ -100,11 +117,8 @@ def _class(connection: Any, label: Any, task: str) -> Any:
     return (label > middle).cast("int64")
 
 
-def _drawn(connection: Any, chosen: Any) -> tuple[int, list[_Target]]:
-    """Keeps at most about `MOST_ROWS` rows of each class, and of its rest, as the table `_SAMPLE`.
-
-    The most of them that are ranked for a class, and the classes that there are something to tell from.
-    """
+def _drawn(connection: Any, chosen: Any) -> _Sample:
+    """Keeps at most about `MOST_ROWS` rows of each class, and of its rest, as the table `_SAMPLE`."""
     query = connection.compile(chosen)
     counted = engine.asked(connection, f"SELECT {_CLASS} AS class, count(*) AS rows FROM ({query}) GROUP BY 1")
     counts = dict(zip(counted["class"], counted["rows"], strict=True))
@@ -112,7 +126,8 @@ def _drawn(connection: Any, chosen: Any) -> tuple[int, list[_Target]]:
     # Of two classes one tells as much as the other.
     numbers = [number for number in sorted(counts) if number >= 0 and not (number == 0 and set(counts) <= {0, 1})]
     if not numbers:
-        return 0, []
+        nothing = np.empty(0, dtype=np.int64)
+        return _Sample(nothing, nothing, nothing, ())
     targets = [_Target(number, _limit(counts[number]), _limit(total - counts[number])) for number in numbers]
     limits = {
         number: max(target.limit if target.number == number else target.limit_of_rest for target in targets)
@@ -129,15 +144,15 @@ def _drawn(connection: Any, chosen: Any) -> tuple[int, list[_Target]]:
         f"CAST('0x' || right(_ctc_hash, 8) AS BIGINT) % {leaks.FOLDS} AS _ctc_fold "
         f"FROM (SELECT *, md5({_KEY}) AS _ctc_hash FROM ({query})) {where}",
     )
-    classes, draws = engine.arrays(connection, f"SELECT {_CLASS}, _ctc_draw FROM {_SAMPLE}")
-    most, kept = 0, []
-    for target in targets:
-        positive, ranked = target.of(classes, draws)
-        rows, positives = (int(np.count_nonzero(flags)) for flags in (ranked, positive & ranked))
-        if 0 < positives < rows:
-            most = max(most, rows)
-            kept.append(target)
-    return most, kept
+    query = f"SELECT {_CLASS}, _ctc_draw, _ctc_fold FROM {_SAMPLE}"
+    classes, draws, folds = engine.arrays(connection, query)
+    return _Sample(classes, draws, folds, tuple(target for target in targets if _tells(target, classes, draws)))
+
+
+def _tells(target: _Target, classes: Any, draws: Any) -> bool:
+    """Whether rows of both kinds are ranked."""
+    positive, ranked = target.of(classes, draws)
+    return bool((positive & ranked).any() and (~positive & ranked).any())
 
 
 def _limit(rows: int) -> int:
@@ -145,25 +160,43 @@ def _limit(rows: int) -> int:
     return _ALL * MOST_ROWS // max(rows, MOST_ROWS)
 
 
-def _area(connection: Any, column: str, kind: Any, targets: list[_Target]) -> float:
-    """The highest ROC AUC of a column for any of the classes, in the better direction."""
+def _areas(connection: Any, kinds: Mapping[str, Any], sample: _Sample) -> dict[str, float]:
+    """By column the highest ROC AUC for any of the classes: some are ranked while the engine brings the next one."""
+    found: dict[str, float] = {}
+    ranking: deque[tuple[str, Future[float]]] = deque()
+    with ThreadPoolExecutor(engine.threads(connection)) as workers:
+        for column, kind in kinds.items():
+            if len(ranking) > engine.threads(connection):
+                name, area = ranking.popleft()
+                found[name] = area.result()
+            values, there = _values(connection, column, kind)
+            ranking.append((column, workers.submit(_area, sample, values, there == 1, bool(kind.is_string()))))
+        found |= {name: area.result() for name, area in ranking}
+    return found
+
+
+def _values(connection: Any, column: str, kind: Any) -> list[Any]:
+    """A column of the sample as numbers, and whether each is there."""
     name = engine.quoted(column)
-    there = f"{name} IS NOT NULL"
+    # Without a window the engine keeps the order in which rows were written.
+    there, order = f"{name} IS NOT NULL", ""
     if kind.is_floating():
         value, there = name, f"{there} AND NOT isnan({name})"
     elif kind.is_signed_integer() or kind.is_boolean():
         # With NULL they would become floats, which do not hold all of them.
         value = f"COALESCE(CAST({name} AS BIGINT), 0)"
     else:
-        value = f"dense_rank() OVER (ORDER BY {name})"
-    query = f"SELECT {_CLASS}, _ctc_draw, _ctc_fold, {value}, CAST({there} AS TINYINT) FROM {_SAMPLE}"
-    classes, draws, folds, values, there = engine.arrays(connection, query)
-    present = there == 1
+        value, order = f"dense_rank() OVER (ORDER BY {name})", " ORDER BY rowid"
+    return engine.arrays(connection, f"SELECT {value}, CAST({there} AS TINYINT) FROM {_SAMPLE}{order}")
+
+
+def _area(sample: _Sample, values: Any, present: Any, text: bool) -> float:
+    """The highest ROC AUC of a column for any of the classes, in the better direction."""
     best = 0.0
-    for target in targets:
-        positive, ranked = target.of(classes, draws)
-        if kind.is_string():
-            found = leaks.of_texts(values[ranked], folds[ranked], positive[ranked])
+    for target in sample.targets:
+        positive, ranked = target.of(sample.classes, sample.draws)
+        if text:
+            found = leaks.of_texts(values[ranked], sample.folds[ranked], positive[ranked])
         else:
             without = positive[ranked & ~present]
             placed = ranked & present
