@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 3
+WORKERS ?= 4
 # 06:00 in New York on the tenth of each month, February to December.
 INSTANTS := $(foreach day,02-10T11 03-10T10 04-10T10 05-10T10 06-10T10 07-10T10 08-10T10 09-10T10 10-10T10 11-10T11 12-10T11,2013-$(day):00:00Z)
 
@@ -22,7 +22,8 @@ check: $(VENV)/dev ## lint, format, types
 	$(BIN)/mypy
 
 soak: $(VENV)/dev ## the long proofs in full; writes the tables that the docs show
-	CTC_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
+	CTC_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "soak or proof"
+	$(BIN)/python -m pytest -q --update tests/test_docs.py -k proofs
 
 bench: $(VENV)/dev ## speed, as ratios to a floor or a peer in one run
 	$(BIN)/python -m compileall -q ctc targets $(VENV)/lib/python3.*/site-packages/click $(VENV)/lib/python3.*/site-packages/yaml

@@ -88,8 +88,9 @@ def test_modules_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PACKAGE_FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_only_the_shell_prints_or_exits(path: Path) -> None:
-    """`step.py`, the shim and `kfp_rehearse.py` are programs of their own: they run in containers and children."""
-    programs = {("step",), ("steps", "shim"), ("targets", "kfp_rehearse"), ("__main__",)}
+    """The step, what runs in the user's image, and `kfp_rehearse.py` are programs of their own."""
+    own_image = {("step",), ("targets", "kfp_rehearse"), ("__main__",)}
+    programs = own_image | {("steps", program) for program in ("shim", "probe", "adapter", "with_secrets")}
     own = module_of(path)
     if own[0] == "cli" or own in programs:
         return

@@ -21,6 +21,7 @@ from ctc.compiler.ir import (
     System,
     Wakes,
 )
+from ctc.compiler.scoring import measurements, measuring_step, score_step
 from ctc.compiler.training import fill_hyperparameters, plain
 from ctc.compiler.triggers import meaning
 from ctc.language.spec import (
@@ -41,6 +42,8 @@ SEEN = ("train", "valid", "rows")
 
 _STORES = {"vertex": "gs"}
 """The scheme of a bucket that is named without one, by target."""
+
+MODELS = ("contender", "champion")
 
 ABSENT = "absent"
 """Key, below the root, of the folder that stands for a champion's model where there is none."""
@@ -86,6 +89,7 @@ class _Builder:
         self.spec_digest = spec_digest
         self.csv = "" if spec.training.format is None else spec.training.format.delimiter
         self.continues = spec.retraining.strategy != "full"
+        self.measured = measurements(spec)
 
     def wake(self) -> Pipeline:
         step = self.ours("wake", origin="triggers", parameters=("instant", "manual", "event"))
@@ -108,6 +112,7 @@ class _Builder:
                 *(("history",) if self.spec.forecast else ()),
                 *(f"{CSV}{name}" for name in SEEN if self.csv),
                 *self._set_aside(),
+                *(("requests",) if self.measured else ()),
             ),
             flags=("go",),
             parameters=attempt,
@@ -116,6 +121,7 @@ class _Builder:
         validate = self.ours("validate", origin="validation", inputs=data, flags=("go",), parameters=attempt)
         # A model may be large: it is brought to the step only where a gate weighs it.
         weighed = any(gate.kind == "model_size" for gate in self.spec.promotion.gates)
+        scored = self.spec.evaluation.score
         evaluate = self.ours(
             "evaluate",
             origin="evaluation",
@@ -124,6 +130,9 @@ class _Builder:
                 ("contender", Ref("predict-contender", "predictions")),
                 ("champion", Ref("predict-champion", "predictions")),
                 *((("model", Ref("train", "model")),) if weighed else ()),
+                *((("score", Ref("score-contender", "out")),) if scored else ()),
+                *((("champion_score", Ref("score-champion", "out")),) if scored else ()),
+                *((item.output, Ref(item.step, "timings")) for item in self.measured),
             ),
             outputs=("evaluation", "scores"),
             parameters=attempt,
@@ -151,6 +160,8 @@ class _Builder:
             self._train_step(),
             self._predict_contender(),
             self._predict_champion(),
+            *(self._with_inputs(score_step(self.spec, scored, model)) for model in MODELS if scored is not None),
+            *(self._with_inputs(measuring_step(item)) for item in self.measured),
             evaluate,
             decide,
             Branch(Ref("decide", "promote"), (register,), origin="promotion.gates"),
@@ -266,8 +277,7 @@ class _Builder:
         **fields: Any,
     ) -> Step:
         training = self.spec.training
-        given = tuple((f"{INPUT}{item.name}", item.digest) for item in training.inputs)
-        return Step(
+        step = Step(
             name=name,
             runs=runs,
             image=training.image,
@@ -278,14 +288,22 @@ class _Builder:
                 ("CTC_SEED", str(training.seed)),
                 *((name, plain(value)) for name, value in training.env.items() if not isinstance(value, Secret)),
             ),
-            imports=(*imports, *((name, name) for name, _ in given)),
-            digests=given,
+            imports=imports,
+            secrets=tuple((name, value.secret) for name, value in training.env.items() if isinstance(value, Secret)),
             csv=self.csv,
             resources=Resources(training.resources.cpu, training.resources.memory, training.resources.disk),
             timeout=training.timeout,
             retries=training.retries,
             **fields,
         )
+        if training.interface is not None and name != "prepare":
+            step = replace(step, program="adapter", options=(("interface", training.interface),))
+        return self._with_inputs(step)
+
+    def _with_inputs(self, step: Step) -> Step:
+        """With the files that every command of the user's is given."""
+        given = tuple((f"{INPUT}{item.name}", item.digest) for item in self.spec.training.inputs)
+        return replace(step, imports=(*step.imports, *((name, name) for name, _ in given)), digests=given)
 
 
 def _crons(spec: Spec) -> tuple[tuple[str, str, str], ...]:
@@ -323,12 +341,15 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
                 features.append(("trigger.drift", f"triggers.{trigger.name}"))
             case PerformanceTrigger():
                 features.append(("trigger.performance", f"triggers.{trigger.name}"))
+    features += [("serving.online", f"serving.{entry.name}") for entry in spec.serving if entry.online is not None]
     if spec.notifications:
         features.append(("notifications", "notifications"))
     if spec.trigger_policy.staleness is not None:
         features.append(("staleness", "trigger_policy.staleness"))
     if spec.training.retries:
         features.append(("step.retries", "training.retries"))
+    if any(isinstance(value, Secret) for value in spec.training.env.values()):
+        features.append(("step.secrets", "training.env"))
     if spec.training.spot is not None:
         features.append(("step.spot", "training.spot"))
     return tuple(sorted(set(features)))

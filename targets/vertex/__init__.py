@@ -44,6 +44,10 @@ CAPABILITIES: Mapping[str, Capability] = {
         "wake's compare-and-set on the state keeps one training at a time; a schedule lets one wake of its own run, "
         "and skips others"
     ),
+    "serving.online": _emulated(
+        "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "
+        "deploys no endpoint, and starts the server only where its answers are timed"
+    ),
     "staleness": _emulated(
         "an hourly workflow asks the service for train pipelines that ended well, and an alert policy alarms when it "
         "finds none: also while no wake comes. To it a run that its checks stopped has ended well; wake tells it apart"
@@ -55,6 +59,11 @@ CAPABILITIES: Mapping[str, Capability] = {
     "step.retries": _emulated(
         "the command is tried again inside its container, so that the tries are the same number on every target; a "
         "machine that the service loses fails the attempt, unless it was a spot machine"
+    ),
+    "step.secrets": Capability(
+        Support.UNSUPPORTED,
+        "a task is handed no secret by the service: let the training code read it from Secret Manager, by its job's "
+        "service account",
     ),
     "step.spot": _native(
         "for training only, as a CustomJob with the strategy SPOT that is started again from its checkpoints. With "
