@@ -25,8 +25,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return documents(full_system(tmp_path_factory.mktemp("full")))
 
 
-WORKFLOWS = Path(os.environ.get("CTC_WORKFLOWS_PYTHON", ROOT / ".venv-workflows" / "bin" / "python"))
-"""The interpreter with `workflows-emulator`, whose own pins are older than those of the tests: `make workflows`."""
+WORKFLOWS = ROOT / ".venv" / "judges" / "workflows" / "bin" / "python"
+"""The interpreter with `workflows-emulator`, whose own pins are older than those of the tests: `make test` makes it."""
 
 PLAY = """
 import json, sys, threading
@@ -64,7 +64,9 @@ except BaseException as error:
 def play(source: Any, event: Any, answers: list[Any], folder: Path) -> Any:
     """Executes a workflow by the emulator, with these answers to its requests: code and body of each."""
     if not WORKFLOWS.exists():
-        pytest.skip("workflows-emulator is not installed: `make workflows`")
+        if os.environ.get("CTC_REQUIRE_TOOLS") == "1":
+            pytest.fail(f"{WORKFLOWS} is absent and CTC_REQUIRE_TOOLS=1")
+        pytest.skip("workflows-emulator is absent: `make test` installs it")
     (folder / "source.yaml").write_bytes(as_yaml(source))
     order = {"source": str(folder / "source.yaml"), "event": event, "answers": answers}
     (folder / "order.json").write_text(json.dumps(order))
