@@ -296,13 +296,19 @@ def test_it_dies_with_its_parent_where_asked(tmp_path: Path) -> None:
     assert not (tmp_path / "survivor").exists()
 
 
-def test_a_platform_that_ends_the_job_is_obeyed_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("then", "ended", "how"),
+    [
+        ("signal.signal(15, signal.SIG_DFL), signal.raise_signal(15)", 128 + signal.SIGTERM, "was ended by signal 15"),
+        ("sys.exit(7)", 7, "exited with code 7"),
+    ],
+)
+def test_a_platform_that_ends_the_job_is_obeyed_at_once(then: str, ended: int, how: str, tmp_path: Path) -> None:
     """SIGTERM reaches the command, which may save what it has; there is no second try."""
     begun, told = str(tmp_path / "begun"), str(tmp_path / "told")
     code = (
         "import signal, sys, time\n"
-        f"signal.signal(signal.SIGTERM, lambda *_: (open({told!r}, 'a').write('x'), signal.signal(15, signal.SIG_DFL), "
-        "signal.raise_signal(15)))\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (open({told!r}, 'a').write('x'), {then}))\n"
         f"open({begun!r}, 'w').close(); time.sleep(30)"
     )
     words = [
@@ -324,9 +330,9 @@ def test_a_platform_that_ends_the_job_is_obeyed_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
 
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == ended
     assert (tmp_path / "told").read_text() == "x"
-    assert "was ended by signal 15; it printed nothing" in said
+    assert f"{how}; it printed nothing" in said
 
 
 def tree(folder: Path, files: dict[str, str]) -> Path:
