@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 import ctc
 from ctc import targets
 from ctc.compiler.document import SECTIONS
-from ctc.steps.handover import ENGINE, REGISTRY, STARTED, address
+from ctc.steps.handover import ENGINE, REGISTRY, STARTED, address, order
 from ctc.steps.shim_files import die_with_parent
 
 FOLDER = "warm"
@@ -43,7 +43,7 @@ class Warm:
 
     def __init__(self, state: Path) -> None:
         self.folder = state / FOLDER
-        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, subprocess.Popen[bytes] | socket.socket] = {}
 
     def __enter__(self) -> Warm:
         self._remove_sockets()
@@ -52,16 +52,23 @@ class Warm:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._started.values():
+        processes = [started for started in self._started.values() if isinstance(started, subprocess.Popen)]
+        for process in processes:
             process.kill()
-        for process in self._started.values():
+        for process in processes:
             process.wait()
             assert process.stdin is not None
             process.stdin.close()
+        for started in self._started.values():
+            if isinstance(started, socket.socket):
+                started.close()
         self._remove_sockets()
 
     def prepare(self, name: str, environment: Mapping[str, str], module: str = "") -> None:
-        """Lets an interpreter get ready, once. One that is not of our steps loads what `module.load()` does."""
+        """Lets an interpreter get ready, once. One that is not of our steps loads what `module.load()` does.
+
+        `ENGINE` comes before `REGISTRY`, which is a fork of it that loads more.
+        """
         if name in self._started:
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,7 +77,20 @@ class Warm:
             with address(str(self.folder), name) as place:
                 listener.bind(place)
             listener.listen(16)
-            self._started[name] = _start([name, str(listener.fileno()), module], listener, environment)
+            if name == REGISTRY:
+                self._started[name] = self._forked(listener, environment)
+            else:
+                self._started[name] = _start([name, str(listener.fileno()), module], listener, environment)
+
+    def _forked(self, listener: socket.socket, environment: Mapping[str, str]) -> socket.socket:
+        """The connection with which the fork ends."""
+        asking = socket.socket(socket.AF_UNIX)
+        with address(str(self.folder), ENGINE) as place:
+            asking.connect(place)
+        with Path(os.devnull).open("r+b") as nowhere:
+            descriptors = (listener.fileno(), nowhere.fileno(), nowhere.fileno())
+            order(asking, __name__, [REGISTRY, "0", ""], environment, str(Path.cwd()), descriptors)
+        return asking
 
     def _remove_sockets(self) -> None:
         for path in self.folder.glob("*"):
@@ -94,23 +114,36 @@ def _start(words: list[str], listener: socket.socket, environment: Mapping[str, 
 
 
 def main(words: list[str]) -> int:
-    """The interpreter: loads what it is for, then forks a process for each order, until its stdin ends."""
+    """The interpreter: loads what it is for, then forks a process for each order, until its stdin ends.
+
+    One whose stdin is the socket is a program of another interpreter, and ends as those do.
+    """
     name, descriptor, module = words
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    listener = socket.socket(fileno=int(descriptor))
+    forked = int(descriptor) == sys.stdin.fileno()
+    listener = _off_stdin() if forked else socket.socket(fileno=int(descriptor))
     _load(name, module)
     # What is there now is for good: no fork looks through it, which would copy it.
     gc.collect()
     gc.freeze()
-    while listener in select.select([listener, sys.stdin], [], [])[0]:
+    while listener in select.select([listener] if forked else [listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
             _attend(connection)
         connection.close()
     return 0
+
+
+def _off_stdin() -> socket.socket:
+    """The socket that stands where stdin should; programs are given that place."""
+    listener = socket.socket(fileno=os.dup(0))
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
+    return listener
 
 
 def _load(name: str, module: str) -> None:
@@ -137,7 +170,7 @@ def _attend(connection: socket.socket) -> NoReturn:
     try:
         die_with_parent()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        order, descriptors = _receive(connection)
+        wanted, descriptors = _receive(connection)
         connection.sendall(STARTED)
         attending = os.getpid()
         process = os.fork()
@@ -147,7 +180,7 @@ def _attend(connection: socket.socket) -> NoReturn:
             die_with_parent()
             if os.getppid() != attending:
                 os._exit(1)
-            _run(order, descriptors)
+            _run(wanted, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         over = threading.Event()
@@ -163,8 +196,8 @@ def _attend(connection: socket.socket) -> NoReturn:
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     head, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
     with connection.makefile("rb") as file:
-        order: dict[str, Any] = json.loads(file.read(int.from_bytes(head, "big")))
-    return order, descriptors
+        wanted: dict[str, Any] = json.loads(file.read(int.from_bytes(head, "big")))
+    return wanted, descriptors
 
 
 def _end_when_left(connection: socket.socket, process: int, over: threading.Event) -> None:
@@ -174,7 +207,7 @@ def _end_when_left(connection: socket.socket, process: int, over: threading.Even
         os.kill(process, signal.SIGKILL)
 
 
-def _run(order: Mapping[str, Any], descriptors: list[int]) -> NoReturn:
+def _run(wanted: Mapping[str, Any], descriptors: list[int]) -> NoReturn:
     """The program, in this process; it does not return."""
     code: object = 1
     try:
@@ -183,9 +216,9 @@ def _run(order: Mapping[str, Any], descriptors: list[int]) -> NoReturn:
             os.close(descriptor)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.clear()
-        os.environ.update(order["environment"])
-        os.chdir(order["folder"])
-        code = importlib.import_module(order["module"]).main(order["words"])
+        os.environ.update(wanted["environment"])
+        os.chdir(wanted["folder"])
+        code = importlib.import_module(wanted["module"]).main(wanted["words"])
     except SystemExit as ended:
         code = ended.code
     except BaseException:  # noqa: BLE001  (the outermost frame of a process)

@@ -53,14 +53,12 @@ def ask(
     `descriptors` become its stdin, stdout and stderr. If this process ends, so does the program.
     """
     folder = environment.get(FOLDER, "")
-    text = json.dumps({"module": module, "words": [*words], "environment": {**environment}, "folder": working}).encode()
     for name in interpreters if folder else ():
         with socket.socket(socket.AF_UNIX) as asking, asking.makefile("rb") as answer:
             try:
                 with address(folder, name) as place:
                     asking.connect(place)
-                socket.send_fds(asking, [len(text).to_bytes(8, "big")], list(descriptors))
-                asking.sendall(text)
+                order(asking, module, words, environment, working, descriptors)
                 taken = answer.readline() == STARTED
             except OSError:
                 taken = False
@@ -70,6 +68,20 @@ def ask(
                     return int(answer.readline())
                 return int(signal.SIGKILL)
     return None
+
+
+def order(
+    asking: socket.socket,
+    module: str,
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    working: str,
+    descriptors: Sequence[int],
+) -> None:
+    """Sends an interpreter the order to run `module.main(words)`: as `ask`, which also waits for its end."""
+    text = json.dumps({"module": module, "words": [*words], "environment": {**environment}, "folder": working}).encode()
+    socket.send_fds(asking, [len(text).to_bytes(8, "big")], list(descriptors))
+    asking.sendall(text)
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def test_a_capability_that_is_not_native_says_why(target: str) -> None:
 
 @pytest.mark.parametrize("target", targets.NAMES)
 def test_every_step_of_the_ir_appears_in_the_pipelines(target: str) -> None:
-    system = system_of(ROOT / "specs" / "minimal.yaml", target)
+    system = system_of(ROOT / "specs" / "everywhere.yaml", target)
     assert system is not None
     bundle = targets.load(target).emit(system)
     text = b"".join(item.content for item in bundle.artifacts if item.path.startswith("pipelines/")).decode()
@@ -74,7 +74,7 @@ def test_the_same_bytes_under_another_hash_seed_zone_and_folder(tmp_path: Path) 
     for index, zone in enumerate(("UTC", "Asia/Kathmandu")):
         out = tmp_path / f"out{index}"
         subprocess.run(
-            [sys.executable, "-m", "ctc", "compile", str(ROOT / "specs" / "minimal.yaml"), "--out", str(out)],
+            [sys.executable, "-m", "ctc", "compile", str(ROOT / "specs" / "everywhere.yaml"), "--out", str(out)],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": str(index), "TZ": zone, "LC_ALL": "C"},
             check=True,
@@ -90,7 +90,7 @@ def test_the_same_bytes_under_another_hash_seed_zone_and_folder(tmp_path: Path) 
 def test_the_manifest_satisfies_its_schema(target: str) -> None:
     import jsonschema
 
-    loaded = load_spec(ROOT / "specs" / "minimal.yaml", None, target)
+    loaded = load_spec(ROOT / "specs" / "everywhere.yaml", None, target)
     assert loaded.spec is not None
     built = build(loaded.spec, targets.load(target))
     assert built.bundle is not None
@@ -114,7 +114,7 @@ NASTY = [
 @pytest.mark.parametrize("word", NASTY)
 def test_text_of_the_spec_never_becomes_shell_or_template_code(target: str, word: str, tmp_path: Path) -> None:
     """A word full of quotes, dollars and braces arrives as one word of the command, or is refused with its place."""
-    text = (ROOT / "specs" / "minimal.yaml").read_text()
+    text = (ROOT / "specs" / "everywhere.yaml").read_text()
     spec = tmp_path / "spec.yaml"
     spec.write_text(text.replace("argv: [python, ", f"argv: [python, {json.dumps(word)}, ", 1))
     loaded = load_spec(spec, None, target)

@@ -82,7 +82,7 @@ def test_a_folder_of_a_target_that_went_stays_until_somebody_removes_it(
 
 
 def test_a_finding_of_every_target_is_said_once(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec.write_text(MINIMAL.replace("variables: {", "variables: {unused: 1, ", 1))
+    spec.write_text(MINIMAL + "variables: {unused: 1}\n")
 
     assert guarded(compile_, [str(spec), "--out", str(spec.parent / "made")]) == 0
     assert capsys.readouterr().err.count("CT224") == 1

@@ -39,7 +39,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def spec() -> Spec:
-    loaded = load_spec(SPECS / "minimal.yaml", None, "vertex")
+    loaded = load_spec(SPECS / "everywhere.yaml", None, "vertex")
     assert loaded.spec is not None, loaded.diagnostics
     return loaded.spec
 

@@ -176,14 +176,31 @@ def end_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
+RUNNING: list[subprocess.Popen[bytes]] = []
+"""The command that runs now."""
+STOPPED: list[int] = []
+"""Not empty from when the platform ended the job: no other try begins."""
+
+
+def obey(number: int, _: object) -> None:
+    """The platform ends the job: the command is told, and may save what it has."""
+    STOPPED.append(number)
+    for process in RUNNING:
+        end_group(process, signal.SIGTERM)
+
+
 def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
     """Exit code (None: time was up) and the last lines of the output, which is streamed through meanwhile."""
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     pipes.update(cwd=cwd, env=environment, start_new_session=True, preexec_fn=die_with_parent)
+    signal.signal(signal.SIGTERM, obey)
     try:
         process: subprocess.Popen[bytes] = subprocess.Popen(argv, **pipes)
     except OSError as error:
         raise Failed("cannot run %r: %s; is it in the image and on PATH?" % (argv[0], error.strerror), 127) from error
+    RUNNING[:] = [process]
+    if STOPPED:
+        end_group(process, signal.SIGTERM)
     assert process.stdout is not None
     tail, output = bytearray(), process.stdout.fileno()
 
@@ -196,7 +213,6 @@ def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], time
 
     reader = threading.Thread(target=stream, daemon=True)
     reader.start()
-    signal.signal(signal.SIGTERM, lambda *_: end_group(process, signal.SIGTERM))
     try:
         code = process.wait(timeout or None)
     except subprocess.TimeoutExpired:
@@ -207,6 +223,7 @@ def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], time
     # Also after a normal end: what the command left running must not write into the folders later.
     end_group(process, signal.SIGKILL)
     process.wait()
+    RUNNING.clear()
     reader.join(GRACE_SECONDS)
     return code, "\n".join(tail.decode("utf-8", "replace").splitlines()[-LAST_LINES:])
 
@@ -285,7 +302,7 @@ def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
                     shutil.rmtree(copy, ignore_errors=True)
                     shutil.copytree(places.inputs["prepared"], copy)
                 return
-            if left == 0 or code == -signal.SIGTERM:
+            if left == 0 or STOPPED or code == -signal.SIGTERM:
                 break
             print("ctc: %s: a try failed, %d left" % (step, left), flush=True)
     how = "exited with code %s" % code
