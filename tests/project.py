@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -189,8 +190,11 @@ def copy_state(spec: Path, source: str, target: str) -> None:
     """Another target's deployment with the same history: addresses in its documents name the target."""
     copy = state(spec, target)
     shutil.copytree(state(spec, source), copy)
+    store = "gs" if target == "vertex" else "s3"
     for path in copy.rglob("*.json"):
-        path.write_text(path.read_text().replace(f"toy/default/{source}", f"toy/default/{target}"))
+        path.write_text(
+            re.sub(rf"\w+://toy-ct/toy/default/{source}", f"{store}://toy-ct/toy/default/{target}", path.read_text())
+        )
 
 
 def state(spec: Path, target: str = "kubeflow") -> Path:

@@ -104,7 +104,7 @@ def cases_by_target() -> Iterator[Any]:
             yield pytest.param(case, target, marks=() if mine else pytest.mark.soak, id=f"{case}-{target}")
 
 
-@pytest.mark.parametrize(("case", "target"), cases_by_target())
+@pytest.mark.parametrize(("case", "target"), list(cases_by_target()))
 def test_a_bad_cycle_says_why_and_loses_nothing(case: str, target: str, spec: Path) -> None:
     if target != "kubeflow":
         project.copy_state(spec, "kubeflow", target)
