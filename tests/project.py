@@ -80,6 +80,7 @@ trigger_policy: {wake_every: 1h, cooldown: 12h}
 targets:
   kubeflow: {bucket: toy-ct, namespace: ml, host: "http://kfp.example"}
   sagemaker: {region: eu-north-1, role: "arn:aws:iam::123456789012:role/toy", bucket: toy-ct}
+  azureml: {subscription: 0a-1b, resource_group: ml, workspace: toy, compute: cpu-cluster, datastore: toy_ct}
 """
 
 TRAIN = """\

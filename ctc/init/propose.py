@@ -28,6 +28,13 @@ ADDRESSES: Mapping[str, Mapping[str, str]] = {
         "role": "arn:aws:iam::123456789012:role/{name}-ct",
         "bucket": "{name}-ct",
     },
+    "azureml": {
+        "subscription": "00000000-0000-0000-0000-000000000000",
+        "resource_group": "my-group",
+        "workspace": "my-workspace",
+        "compute": "cpu-cluster",
+        "datastore": "workspaceblobstore",
+    },
 }
 """What stands for the addresses that only the user knows, by target; one without an entry gets the schema's keys."""
 
