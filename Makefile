@@ -2,11 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 3
+WORKERS ?= 4
 # 06:00 in New York on the tenth of each month, February to December.
 INSTANTS := $(foreach day,02-10T11 03-10T10 04-10T10 05-10T10 06-10T10 07-10T10 08-10T10 09-10T10 10-10T10 11-10T11 12-10T11,2013-$(day):00:00Z)
 
-.PHONY: demo test check soak bench golden editor clean
+.PHONY: demo test check soak bench golden editor workflows clean
 
 demo: $(VENV)/demo ## retrain a real model month after month, on this machine
 	$(BIN)/python examples/flight-delay/prepare.py --out examples/flight-delay/data
@@ -22,7 +22,8 @@ check: $(VENV)/dev ## lint, format, types
 	$(BIN)/mypy
 
 soak: $(VENV)/dev ## the long proofs in full; writes the tables that the docs show
-	CTC_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
+	CTC_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "soak or proof"
+	$(BIN)/python -m pytest -q --update tests/test_docs.py -k proofs
 
 bench: $(VENV)/dev ## speed, as ratios to a floor or a peer in one run
 	$(BIN)/python -m compileall -q ctc targets $(VENV)/lib/python3.*/site-packages/click $(VENV)/lib/python3.*/site-packages/yaml
@@ -36,8 +37,14 @@ tests/editor/node_modules: tests/editor/package-lock.json
 	npm ci --prefix tests/editor --silent
 	@touch $@
 
+workflows: .venv-workflows/bin/python ## what executes the workflows of the Vertex target in tests
+.venv-workflows/bin/python:
+	$(PYTHON) -m venv .venv-workflows
+	.venv-workflows/bin/python -m pip install -qq --disable-pip-version-check workflows-emulator==1.10.0 || \
+	  { rm -rf .venv-workflows; exit 3; }
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-workflows build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

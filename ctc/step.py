@@ -25,7 +25,7 @@ from ctc.diagnostics import CtcError
 from ctc.policy.windows import parse_instant
 from ctc.steps import results
 from ctc.steps.ports import Services
-from ctc.steps.shim import artifact_folders, artifact_reports, die_with_parent, write_json
+from ctc.steps.shim_files import artifact_folders, artifact_reports, die_with_parent, write_json
 from ctc.steps.task import Result, StepFailed, Task
 from ctc.targets import NAMES
 

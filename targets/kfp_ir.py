@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step
-from ctc.targets.shim import shim, step_options
+from ctc.targets.shim import program, step_options
 
 SCHEMA_VERSION = "2.1.0"
 SDK_VERSION = "kfp-2.17.0"
@@ -213,7 +213,7 @@ def _container(step: Step, root: str) -> dict[str, Any]:
     if step.runs is Runs.RUNTIME:
         command, args = ["python3", "-m", "ctc.step", step.name], [*EXECUTOR_INPUT]
     else:
-        command, args = ["python3", "-u", "-c", shim()], [*_shim_arguments(step, root)]
+        command, args = ["python3", "-u", "-c", program(step.program)], [*_shim_arguments(step, root)]
     container: dict[str, Any] = {
         "image": step.image,
         "command": command,

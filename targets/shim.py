@@ -1,27 +1,55 @@
-"""The program that runs the user's command in the user's image, as the text that artifacts carry."""
+"""The programs that run in the user's image, each as the one text that artifacts carry."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import ctc.steps
 from ctc.compiler.ir import Step
 
+PROGRAMS: dict[str, tuple[str, ...]] = {
+    "shim": ("shim_files", "shim"),
+    "probe": ("shim_files", "shim", "probe"),
+    "adapter": ("shim_files", "shim", "adapter"),
+    "with_secrets": ("with_secrets",),
+}
+"""The modules of `ctc/steps` that a program is read from, in this order; the last one is started."""
+
+WITH_SECRETS = "with_secrets"
+"""The program that stands before another where the service hands over no secrets."""
+
+_FUTURE = "from __future__ import annotations\n"
+_OURS = re.compile(r"^from ctc\.[^\n(]*(?:\([^)]*\))?\n", re.MULTILINE)
+_START = '\n\nif __name__ == "__main__":'
+
 
 @functools.cache
-def shim() -> str:
-    """The source text of `ctc/steps/shim.py`."""
+def program(name: str) -> str:
+    """The source text of a program: its modules in one, without the imports that join them."""
     # Not by importlib.resources: importing it takes longer than compiling a spec.
-    return Path(ctc.steps.__file__).with_name("shim.py").read_text(encoding="utf-8")
+    folder = Path(ctc.steps.__file__).parent
+    texts = [(folder / f"{module}.py").read_text(encoding="utf-8") for module in PROGRAMS[name]]
+    alone = [_OURS.sub("", text) for text in texts]
+    first, *others = [text.partition(_START)[0] for text in alone[:-1]] + alone[-1:]
+    return "\n\n".join([first.rstrip(), *(text.replace(_FUTURE, "", 1).strip() for text in others)]) + "\n"
+
+
+@functools.cache
+def with_secrets() -> str:
+    """The source text of `ctc/steps/with_secrets.py`."""
+    return Path(ctc.steps.__file__).with_name("with_secrets.py").read_text(encoding="utf-8")
 
 
 def step_options(step: Step) -> Iterator[str]:
-    """The shim's words that say of a step what is the same on every target."""
+    """A program's words that say of a step what is the same on every target."""
     if step.apply:
         yield from ("--apply", str(len(step.apply)))
     if step.csv:
         yield from ("--csv", step.csv)
     for name, digest in step.digests:
         yield from ("--digest", f"{name}={digest}")
+    for name, value in step.options:
+        yield from ("--option", f"{name}={value}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import proofs
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,12 +27,42 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="rewrite golden files; review the diff")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "proof" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.proof)
     if os.environ.get("CTC_SOAK") == "1":
         return
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.skip(reason="the full count of a long proof: run `make soak`"))
+
+
+_TALLY = proofs.Tally()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and not report.skipped:
+        _TALLY.add(report.user_properties, passed=report.passed)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # Workers have told their controller, which writes once.
+    if os.environ.get("CTC_SOAK") == "1" and _TALLY.found and not hasattr(session.config, "workerinput"):
+        _TALLY.write(ROOT / "docs" / "proofs.json")
+
+
+@pytest.fixture
+def proof(record_property: Callable[[str, object], None]) -> Callable[[str], dict[str, int]]:
+    """Names the proof that a test is part of; the test counts in what it is given, by kind."""
+
+    def named(name: str) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        record_property(proofs.PROPERTY, {"name": name, "counts": counts})
+        return counts
+
+    return named
 
 
 @pytest.fixture

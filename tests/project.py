@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,7 @@ trigger_policy: {wake_every: 1h, cooldown: 12h}
 targets:
   kubeflow: {bucket: toy-ct, namespace: ml, host: "http://kfp.example"}
   sagemaker: {region: eu-north-1, role: "arn:aws:iam::123456789012:role/toy", bucket: toy-ct}
+  vertex: {project: toy-ml, region: us-east1, service_account: runner@toy-ml.iam.gserviceaccount.com, bucket: toy-ct}
   azureml: {subscription: 0a-1b, resource_group: ml, workspace: toy, compute: cpu-cluster, datastore: toy_ct}
 """
 
@@ -147,6 +149,19 @@ def make(folder: Path, *, days: int = 120, per_day: int = 30, seed: int = 1) -> 
     spec = folder / "ctc.yaml"
     spec.write_text(SPEC)
     return spec
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that the system gives to outgoing connections."""
+    draw = random.SystemRandom()
+    while True:
+        port = draw.randrange(20000, 30000)
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def ctc(

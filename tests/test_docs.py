@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import proofs
 import pytest
 from reference import language_reference
 
@@ -87,6 +88,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "support": support,
     "checks": checks,
     "explained": explained,
+    "proofs": lambda: proofs.table(ROOT / "docs" / "proofs.json"),
     "language": lambda: f"{language_reference()}\n",
     **{f"support_{name}": reasons(name) for name in targets.NAMES},
 }

@@ -20,6 +20,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from proofs import Proof
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import mutants
@@ -244,5 +245,5 @@ def test_two_thousand_mutations_hold_the_laws(kind: str, chunk: int) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("chunk", range(1000, 1100))
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hundred_thousand_mutations_hold_the_laws(kind: str, chunk: int) -> None:
-    hold_the_laws(kind, chunk, full=True)
+def test_a_hundred_thousand_mutations_hold_the_laws(kind: str, chunk: int, proof: Proof) -> None:
+    proof("mutations").update(hold_the_laws(kind, chunk, full=True))

@@ -13,7 +13,8 @@ import click
 from ctc.cli.common import use_color
 
 if TYPE_CHECKING:
-    from ctc.run.records import Cycle, Focus, Record
+    from ctc.language.spec import Spec
+    from ctc.run.records import Cycle, Record
 
 _COLORS = {"promoted": "green", "held": "yellow", "stopped": "yellow", "failed": "red", "lost": "red"}
 
@@ -21,8 +22,11 @@ _COLORS = {"promoted": "green", "held": "yellow", "stopped": "yellow", "failed":
 class Console:
     """Tells a run on stderr. It writes to a descriptor of its own: the steps' output has the usual ones meanwhile."""
 
-    def __init__(self, focus: Focus, verbose: bool) -> None:
-        self._focus = focus
+    def __init__(self, spec: Spec, verbose: bool) -> None:
+        from ctc.run.records import focus
+
+        self._spec = spec
+        self._focus = focus(spec)
         self._verbose = verbose
         self._transient = False
         self._last = ""
@@ -76,7 +80,7 @@ class Console:
 
     def waiting(self, seconds: float) -> None:
         if self._live:
-            self._out.write(f"\r\x1b[K  {'':10} {_after(self._last)} … {seconds:.0f} s")
+            self._out.write(f"\r\x1b[K  {'':10} {self._under_way()} … {seconds:.0f} s")
             self._out.flush()
             self._transient = True
 
@@ -115,6 +119,14 @@ class Console:
             color = {"pass": "green", "fail": "red"}.get(str(gate.get("answer")))
             self._line("gate", f"{gate.get('name')} {gate.get('answer')}: {gate.get('reason', '')}", color)
 
+    def _under_way(self) -> str:
+        """The step that is told from the one that ended last."""
+        from ctc.compiler.scoring import users_steps
+        from ctc.steps.results import steps
+
+        known = (*steps(users_steps(self._spec)), "record")
+        return known[min(known.index(self._last) + 1, len(known) - 1)] if self._last in known else known[0]
+
     def _line(self, label: str, text: str, color: str | None = None) -> None:
         self._say(f"  {click.style(f'{label:10}', fg=color, dim=color is None)} {text}")
 
@@ -127,13 +139,3 @@ class Console:
         if self._transient:
             self._out.write("\r\x1b[K")
             self._transient = False
-
-
-def _after(step: str) -> str:
-    """The step that is under way, told from the one that ended last."""
-    from ctc.steps.results import STEPS
-
-    if not step:
-        return STEPS[0]
-    place = STEPS.index(step) + 1 if step in STEPS else len(STEPS)
-    return STEPS[place] if place < len(STEPS) else "record"

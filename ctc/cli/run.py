@@ -94,7 +94,7 @@ def run(
     _warn_of_rewritten(loaded, at)
     folder = spec.absolute().parent
     deployment = Deployment(loaded, folder, name, state_folder(folder, loaded, name, state))
-    with Console(focus(loaded), verbose) as console:
+    with Console(loaded, verbose) as console:
         ran = rehearse(
             deployment,
             at,

@@ -63,7 +63,7 @@ def tell(place: Place, do: str, why: str, **more: Any) -> int:
     from ctc.cli.run import compile_for_run, user
     from ctc.policy.changes import sentence
     from ctc.run.local import Deployment, parse_instant, rehearse
-    from ctc.run.records import focus, mappings, state_folder
+    from ctc.run.records import mappings, state_folder
 
     if not why.strip():
         raise click.UsageError("--why is for those who read the record later: say why")
@@ -79,7 +79,7 @@ def tell(place: Place, do: str, why: str, **more: Any) -> int:
     deployment = Deployment(spec, folder, target, state_folder(folder, spec, target, place.state))
     who = user()
     told = {"who": who, "why": why, "do": do, "id": f"{do}-{at:%Y%m%dT%H%M%SZ}-{who}", **more}
-    with Console(focus(spec), False) as console:
+    with Console(spec, False) as console:
         ran = rehearse(deployment, [at], files=files, python=place.python, manual=told, progress=console, where=where)
     changes = [change for record in ran.records for change in mappings(record, "changes")]
     for change in changes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ctc.compiler import notifications, training, triggers
+from ctc.compiler import notifications, scoring, training, triggers
 from ctc.language.power import RELATIVE, attempts_that_share, confidence_of
 from ctc.language.spec import (
     NO_TIME,
@@ -79,9 +79,8 @@ def _data(spec: Spec) -> dict[str, Any]:
 
 
 def _judged_by(spec: Spec) -> list[str]:
-    """The columns that evaluation reads of the snapshot, without those that `evaluation.score` may add."""
-    slices = [] if spec.evaluation.score is not None else [part.column for part in spec.evaluation.slices]
-    return list(dict.fromkeys([*spec.evaluation.unit, *slices]))
+    """The columns that evaluation reads of the snapshot."""
+    return list(dict.fromkeys([*spec.evaluation.unit, *(part.column for part in spec.evaluation.slices)]))
 
 
 def _remembered(spec: Spec) -> list[str]:
@@ -195,8 +194,8 @@ def _validation(spec: Spec) -> dict[str, Any]:
 
 
 def _steps(spec: Spec) -> dict[str, Any]:
-    """Which of the steps there are that not every pipeline has."""
-    return {"prepare": spec.prepare is not None}
+    """The steps that run the user's code: not every pipeline has the same."""
+    return {"users": list(scoring.users_steps(spec))}
 
 
 def _evaluation(spec: Spec) -> dict[str, Any]:
@@ -231,11 +230,15 @@ def _unit(spec: Spec) -> tuple[str, ...]:
 
 def _promotion(spec: Spec) -> dict[str, Any]:
     better = {metric.name: metric.better for metric in spec.evaluation.metrics}
+    measured = scoring.measured_by(spec)
     promotion, limit = spec.promotion, spec.promotion.false_promotions
     return {
         "prefer": promotion.prefer,
         "if_not_evaluable": promotion.if_not_evaluable,
-        "gates": [_gate(spec, gate, better.get(gate.metric or "")) for gate in promotion.gates],
+        "gates": [
+            {**_gate(spec, gate, better.get(gate.metric or "")), **_latency(gate, measured.get(gate.name))}
+            for gate in promotion.gates
+        ],
         "false_promotions": None
         if limit is None
         else {"max": limit.max, "per": limit.per.total_seconds(), "attempts": attempts_that_share(spec)},
@@ -261,6 +264,11 @@ def _gate(spec: Spec, gate: Gate, better: str | None) -> dict[str, Any]:
         "confidence": confidence_of(spec, gate) if gate.kind in RELATIVE else gate.confidence,
         "stated_confidence": gate.confidence,
     }
+
+
+def _latency(gate: Gate, measured: scoring.Measurement | None) -> dict[str, Any]:
+    """Limits in seconds, and the input of `evaluate` with the timings; nothing of another gate."""
+    return {} if measured is None else {"p50": gate.p50, "p99": gate.p99, "timings": measured.output}
 
 
 def _registry(spec: Spec) -> dict[str, Any]:

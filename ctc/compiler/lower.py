@@ -21,6 +21,7 @@ from ctc.compiler.ir import (
     System,
     Wakes,
 )
+from ctc.compiler.scoring import measurements, measuring_step, score_step
 from ctc.compiler.training import fill_hyperparameters, plain
 from ctc.compiler.triggers import meaning
 from ctc.language.spec import (
@@ -39,6 +40,11 @@ CSV, READY, INPUT = "csv_", "ready_", "input_"
 SEEN = ("train", "valid", "rows")
 """The outputs of the snapshot that the user's code reads."""
 
+_STORES = {"vertex": "gs"}
+"""The scheme of a bucket that is named without one, by target."""
+
+MODELS = ("contender", "champion")
+
 ABSENT = "absent"
 """Key, below the root, of the folder that stands for a champion's model where there is none."""
 
@@ -54,7 +60,7 @@ def lower(spec: Spec, target: str) -> System:
     """The system that `target` emits."""
     settings = spec.targets[target]
     store = f"azureml://datastores/{settings['datastore']}/paths" if target == "azureml" else str(settings["bucket"])
-    root = f"{bucket_uri(store)}/{spec.model_name}/{spec.environment}/{target}"
+    root = f"{bucket_uri(store, target)}/{spec.model_name}/{spec.environment}/{target}"
     build = _Builder(spec, target, root, digest(spec))
     return System(
         name=spec.deployed_name,
@@ -71,9 +77,9 @@ def lower(spec: Spec, target: str) -> System:
     )
 
 
-def bucket_uri(bucket: str) -> str:
-    """A bucket's URI; a bare name is one of the S3 protocol, which Kubeflow's object store speaks too."""
-    return bucket.rstrip("/") if "://" in bucket else f"s3://{bucket}"
+def bucket_uri(bucket: str, target: str = "") -> str:
+    """A bucket's URI; a bare name is the target's own store's, else the S3 protocol, which Kubeflow's speaks too."""
+    return bucket.rstrip("/") if "://" in bucket else f"{_STORES.get(target, 's3')}://{bucket}"
 
 
 class _Builder:
@@ -84,6 +90,7 @@ class _Builder:
         self.spec_digest = spec_digest
         self.csv = "" if spec.training.format is None else spec.training.format.delimiter
         self.continues = spec.retraining.strategy != "full"
+        self.measured = measurements(spec)
 
     def wake(self) -> Pipeline:
         step = self.ours("wake", origin="triggers", parameters=("instant", "manual", "event"))
@@ -106,6 +113,7 @@ class _Builder:
                 *(("history",) if self.spec.forecast else ()),
                 *(f"{CSV}{name}" for name in SEEN if self.csv),
                 *self._set_aside(),
+                *(("requests",) if self.measured else ()),
             ),
             flags=("go",),
             parameters=attempt,
@@ -114,6 +122,7 @@ class _Builder:
         validate = self.ours("validate", origin="validation", inputs=data, flags=("go",), parameters=attempt)
         # A model may be large: it is brought to the step only where a gate weighs it.
         weighed = any(gate.kind == "model_size" for gate in self.spec.promotion.gates)
+        scored = self.spec.evaluation.score
         evaluate = self.ours(
             "evaluate",
             origin="evaluation",
@@ -122,6 +131,9 @@ class _Builder:
                 ("contender", Ref("predict-contender", "predictions")),
                 ("champion", Ref("predict-champion", "predictions")),
                 *((("model", Ref("train", "model")),) if weighed else ()),
+                *((("score", Ref("score-contender", "out")),) if scored else ()),
+                *((("champion_score", Ref("score-champion", "out")),) if scored else ()),
+                *((item.output, Ref(item.step, "timings")) for item in self.measured),
             ),
             outputs=("evaluation", "scores"),
             parameters=attempt,
@@ -149,6 +161,8 @@ class _Builder:
             self._train_step(),
             self._predict_contender(),
             self._predict_champion(),
+            *(self._with_inputs(score_step(self.spec, scored, model)) for model in MODELS if scored is not None),
+            *(self._with_inputs(measuring_step(item)) for item in self.measured),
             evaluate,
             decide,
             Branch(Ref("decide", "promote"), (register,), origin="promotion.gates"),
@@ -264,8 +278,7 @@ class _Builder:
         **fields: Any,
     ) -> Step:
         training = self.spec.training
-        given = tuple((f"{INPUT}{item.name}", item.digest) for item in training.inputs)
-        return Step(
+        step = Step(
             name=name,
             runs=runs,
             image=training.image,
@@ -276,14 +289,22 @@ class _Builder:
                 ("CTC_SEED", str(training.seed)),
                 *((name, plain(value)) for name, value in training.env.items() if not isinstance(value, Secret)),
             ),
-            imports=(*imports, *((name, name) for name, _ in given)),
-            digests=given,
+            imports=imports,
+            secrets=tuple((name, value.secret) for name, value in training.env.items() if isinstance(value, Secret)),
             csv=self.csv,
             resources=Resources(training.resources.cpu, training.resources.memory, training.resources.disk),
             timeout=training.timeout,
             retries=training.retries,
             **fields,
         )
+        if training.interface is not None and name != "prepare":
+            step = replace(step, program="adapter", options=(("interface", training.interface),))
+        return self._with_inputs(step)
+
+    def _with_inputs(self, step: Step) -> Step:
+        """With the files that every command of the user's is given."""
+        given = tuple((f"{INPUT}{item.name}", item.digest) for item in self.spec.training.inputs)
+        return replace(step, imports=(*step.imports, *((name, name) for name, _ in given)), digests=given)
 
 
 def _crons(spec: Spec) -> tuple[tuple[str, str, str], ...]:
@@ -321,12 +342,15 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
                 features.append(("trigger.drift", f"triggers.{trigger.name}"))
             case PerformanceTrigger():
                 features.append(("trigger.performance", f"triggers.{trigger.name}"))
+    features += [("serving.online", f"serving.{entry.name}") for entry in spec.serving if entry.online is not None]
     if spec.notifications:
         features.append(("notifications", "notifications"))
     if spec.trigger_policy.staleness is not None:
         features.append(("staleness", "trigger_policy.staleness"))
     if spec.training.retries:
         features.append(("step.retries", "training.retries"))
+    if any(isinstance(value, Secret) for value in spec.training.env.values()):
+        features.append(("step.secrets", "training.env"))
     if spec.training.spot is not None:
         features.append(("step.spot", "training.spot"))
     return tuple(sorted(set(features)))

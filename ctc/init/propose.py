@@ -28,6 +28,12 @@ ADDRESSES: Mapping[str, Mapping[str, str]] = {
         "role": "arn:aws:iam::123456789012:role/{name}-ct",
         "bucket": "{name}-ct",
     },
+    "vertex": {
+        "project": "my-project",
+        "region": "us-central1",
+        "service_account": "{name}-ct@my-project.iam.gserviceaccount.com",
+        "bucket": "{name}-ct",
+    },
     "azureml": {
         "subscription": "00000000-0000-0000-0000-000000000000",
         "resource_group": "my-group",

@@ -197,6 +197,35 @@ def _model_size(gate: Mapping[str, Any], evaluation: Mapping[str, Any]) -> GateA
     return GateAnswer(gate["name"], "model_size", "pass" if fits else "fail", reason, numbers)
 
 
+def _latency(gate: Mapping[str, Any], evaluation: Mapping[str, Any]) -> GateAnswer:
+    """The upper bounds of the quantiles that the gate limits; a request that failed counts as never answered."""
+    name, measured = gate["name"], evaluation["gates"].get(gate["name"])
+    missing = _unmeasured(measured) or _too_weak(gate, measured or {})
+    if measured is None or missing:
+        return GateAnswer(name, "latency", "not_evaluable", missing)
+    limits = {q: float(gate[q]) for q in ("p50", "p99") if gate.get(q) is not None}
+    kept = ("requests", "failed", "failures", "rate", "sent_rate", "ready_seconds", "confidence")
+    numbers = {key: measured[key] for key in kept}
+    said, slow, few = [], [], []
+    for q, limit in limits.items():
+        found = measured[q]
+        numbers |= {q: found["value"], f"{q}_upper": found["upper"], f"{q}_max": limit}
+        if found["needed"] > measured["requests"]:
+            few.append(f"{measured['requests']} requests; the bound of {q} needs {found['needed']}")
+            continue
+        upper = _number(found["upper"])
+        bound = "unanswered for some" if upper is None else f"at most {1000 * upper:.4g} ms"
+        said.append(f"{q} is {bound} at {measured['confidence']:.4g} confidence; {1000 * limit:g} ms allowed")
+        if upper is None or upper > limit:
+            slow.append(said[-1])
+    failures = _listed([f"{count} x {why}" for why, count in measured["failures"].items()], ", ")
+    unanswered = f"; {measured['failed']} of {measured['requests']} requests failed: {failures}" if failures else ""
+    if slow or few:
+        reason = _listed(slow or few) + unanswered
+        return GateAnswer(name, "latency", "fail" if slow else "not_evaluable", reason, numbers)
+    return GateAnswer(name, "latency", "pass", _listed(said) + unanswered, numbers)
+
+
 def _expression(gate: Mapping[str, Any], evaluation: Mapping[str, Any]) -> GateAnswer:
     """A comparison of metrics of the whole holdout; if it names the champion, of the rows after both trainings."""
     name, that = gate["name"], gate["that"]
@@ -231,6 +260,7 @@ _RULES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], GateAnswer]] 
     "forgetting": _relative,
     "parity": _parity,
     "model_size": _model_size,
+    "latency": _latency,
     "expression": _expression,
 }
 

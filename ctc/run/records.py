@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ctc.language.spec import Spec
 from ctc.policy.changes import sentence
+from ctc.policy.promotion import RELATIVE
 
 Record = Mapping[str, Any]
 Outcome = Literal["promoted", "candidate", "held", "stopped", "failed", "lost", "suppressed", "changed", "running"]
@@ -85,7 +86,7 @@ class Focus:
 
 def focus(spec: Spec) -> Focus:
     """The metric of the first gate that compares with the champion, else of the first gate, else the first metric."""
-    relative = [gate for gate in spec.promotion.gates if gate.kind != "range"]
+    relative = [gate for gate in spec.promotion.gates if gate.kind in RELATIVE]
     gates = relative or list(spec.promotion.gates)
     metric = next((gate.metric for gate in gates if gate.metric), spec.evaluation.metrics[0].name)
     better = next((item.better for item in spec.evaluation.metrics if item.name == metric), "higher")

@@ -32,7 +32,7 @@ import ctc
 from ctc import targets
 from ctc.compiler.document import SECTIONS
 from ctc.steps.handover import ENGINE, REGISTRY, STARTED, address
-from ctc.steps.shim import die_with_parent
+from ctc.steps.shim_files import die_with_parent
 
 FOLDER = "warm"
 """Below the state folder: the sockets."""

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from ctc.compiler.bundle import as_json
 from ctc.policy.statistics import NotEvaluable
 from ctc.policy.windows import Windows, format_instant, parse_instant
-from ctc.steps import baselines, comparisons, gains, judged, metrics, predictions, results
+from ctc.steps import baselines, comparisons, gains, judged, metrics, predictions, results, timings
 from ctc.steps.comparisons import Champion, Models
 from ctc.steps.judged import Indices, Judged
 from ctc.steps.ports import Services
@@ -60,7 +60,7 @@ def run(task: Task, services: Services) -> Result:
         "metrics": _metrics(policy, models),
         "slices": slices,
         "not_judged": not_judged,
-        "gates": comparisons.answers(policy, models, _model_bytes(task)),
+        "gates": comparisons.answers(policy, models, _model_bytes(task)) | timings.answers(policy, task.inputs),
     }
     _write(task, evaluation, models)
     if len(contender.scores):

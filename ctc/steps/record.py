@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,6 @@ from ctc.steps.ports import Services
 from ctc.steps.task import Result, Task
 
 VERSION = 1
-
-_USERS = ("prepare", "train", "predict-contender", "predict-champion")
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class _End:
 def run(task: Task, services: Services) -> Result:
     """Writes the attempt's record, unless one is there: a wake that gave the attempt up has the last word."""
     found = results.load(services.objects, task.attempt)
-    statuses = _statuses(os.environ.get("CTC_STATUS_DIR", ""))
+    statuses = _statuses(os.environ.get("CTC_STATUS_DIR", ""), task.policy["steps"]["users"])
     end = _end(_steps(task), found, statuses)
     request = results.request(services.objects, task.attempt)
     document = _record(task, request, found, statuses, end)
@@ -42,9 +40,9 @@ def run(task: Task, services: Services) -> Result:
     return Result("ok", reason=reason, numbers={"outcome": end.outcome, "written": written})
 
 
-def _statuses(folder: str) -> dict[str, Mapping[str, Any]]:
+def _statuses(folder: str, users: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """What the shim said of the user's steps, where it runs on this machine; elsewhere nothing."""
-    paths = {step: Path(folder, f"{step}.json") for step in _USERS if folder}
+    paths = {step: Path(folder, f"{step}.json") for step in users if folder}
     return {step: json.loads(path.read_text(encoding="utf-8")) for step, path in paths.items() if path.is_file()}
 
 
@@ -77,7 +75,7 @@ def _silent(steps: tuple[str, ...], found: Mapping[str, Any], statuses: Mapping[
     """The steps of which one died in silence: those after the last one heard, up to the next that would speak."""
     heard = [index for index, step in enumerate(steps) if step in found or step in statuses]
     rest = steps[max(heard, default=-1) + 1 :] or steps[-1:]
-    speaking = next((index for index, step in enumerate(rest) if statuses or step not in _USERS), len(rest) - 1)
+    speaking = next((index for index, step in enumerate(rest) if statuses or step in results.OURS), len(rest) - 1)
     return list(rest[: speaking + 1])
 
 
@@ -119,8 +117,7 @@ def _record(
 
 def _steps(task: Task) -> tuple[str, ...]:
     """The steps that this pipeline has."""
-    there: Mapping[str, bool] = task.policy["steps"]
-    return tuple(step for step in results.STEPS if there.get(step, True))
+    return results.steps(task.policy["steps"]["users"])
 
 
 def _step_statuses(

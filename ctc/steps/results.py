@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ctc.steps.ports import ObjectStore
@@ -14,22 +14,13 @@ VERSION = 1
 OURS = ("snapshot", "validate", "evaluate", "decide", "register")
 """Our steps of the train pipeline that leave a result for its record, in order."""
 
-STEPS = (
-    "snapshot",
-    "validate",
-    "prepare",
-    "train",
-    "predict-contender",
-    "predict-champion",
-    "evaluate",
-    "decide",
-    "register",
-)
-"""Every step that a record tells of, in order; the user's leave no result."""
-
-
 BETWEEN = "; "
 """Parts the sentences of a wake's reason."""
+
+
+def steps(users: Iterable[str]) -> tuple[str, ...]:
+    """Every step that a record tells of, in order, the user's among them, which leave no result."""
+    return (*OURS[:2], *users, *OURS[2:])
 
 
 def result_document(step: str, result: Result) -> dict[str, Any]:

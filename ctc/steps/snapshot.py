@@ -19,7 +19,7 @@ import ibis
 
 from ctc.policy.strategy import Plan
 from ctc.policy.windows import Windows
-from ctc.steps import engine, forecasts, holdouts, joins, quarantine, selection, tasks
+from ctc.steps import engine, forecasts, holdouts, joins, quarantine, requests, selection, tasks
 from ctc.steps.holdouts import HELD
 from ctc.steps.joins import DEADLINE, EVENT_TIME, ORIGIN
 from ctc.steps.parts import PART
@@ -226,6 +226,9 @@ def _write(
         engine.write(connection, ordered, task.outputs[name])
         if csv is not None and f"csv_{name}" in task.outputs:
             engine.write_csv(connection, ordered, task.outputs[f"csv_{name}"], csv["delimiter"])
+    if requests.OUTPUT in task.outputs:
+        group = (data.get("ranking") or {}).get("group")
+        requests.write(connection, chosen["rows"], task.outputs[requests.OUTPUT], group)
     return {name: str(kind) for name, kind in chosen["rows"].schema().items()}
 
 

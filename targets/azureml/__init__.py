@@ -32,6 +32,10 @@ _OURS = "our own step, the same numbers on every target; no monitor of the platf
 CAPABILITIES: Mapping[str, Capability] = {
     "wake.every": _native("a recurrence schedule in whole minutes"),
     "notifications": _emulated("sent by our wake step; while no wake comes, nothing is sent"),
+    "serving.online": _emulated(
+        "a promotion tags the version in the registry, from which a server takes its model; this version deploys no "
+        "endpoint, and starts the server only where its answers are timed"
+    ),
     "staleness": _emulated("told by the next wake; while no wake comes, nobody is told"),
     "trigger.event": _emulated("whoever sees the alert starts the wake job with the input `event`, percent-encoded"),
     "trigger.drift": _native(_OURS),
@@ -48,6 +52,11 @@ CAPABILITIES: Mapping[str, Capability] = {
     "step.timeout": _native("each try is ended by the shim; `limits.timeout` ends the job after all tries"),
     "step.retries": _emulated("the shim runs the command again in the job: parallel steps alone have retry settings"),
     "step.resources": _native("serverless compute of the smallest listed VM size with the vCPUs and the memory"),
+    "step.secrets": Capability(
+        Support.UNSUPPORTED,
+        "a job is handed no secret by the service: let the training code read it from Key Vault, by the identity of "
+        "its compute",
+    ),
     "step.spot": _native(
         "`job_tier: Spot`; there is no longest wait, and a job that was taken away is started by the next attempt"
     ),

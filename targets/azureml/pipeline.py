@@ -16,7 +16,7 @@ from typing import Any
 from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
 from ctc.targets.azureml.machines import smallest
-from ctc.targets.shim import shim, step_options
+from ctc.targets.shim import program, step_options
 
 Job = dict[str, Any]
 
@@ -57,15 +57,16 @@ def tries_seconds(step: Step) -> int:
 
 
 def documents(system: System) -> tuple[Artifact, ...]:
-    """The step documents, the shim and the gate: what the jobs expect to find uploaded."""
+    """The step documents, the programs and the gate: what the jobs expect to find uploaded."""
+    steps = [step for pipeline in (system.wake, system.train) for step in pipeline.steps()]
+    programs = {step.program for step in steps if step.runs is not Runs.RUNTIME}
     found = [
         Artifact(f"documents/{step.name}.json", as_json(dict(step.document)))
-        for pipeline in (system.wake, system.train)
-        for step in pipeline.steps()
+        for step in steps
         if step.document is not None
     ]
-    gate = Path(__file__).with_name("gate.py").read_bytes()
-    return (*found, Artifact("support/gate.py", gate), Artifact("support/shim.py", shim().encode()))
+    found += [Artifact(f"support/{name}.py", program(name).encode()) for name in sorted(programs)]
+    return (*found, Artifact("support/gate.py", Path(__file__).with_name("gate.py").read_bytes()))
 
 
 def support_uri(system: System, uploaded: tuple[Artifact, ...]) -> str:
@@ -237,7 +238,7 @@ class _Jobs:
         return lines
 
     def _users(self, step: Step, support: str) -> list[str]:
-        lines = [f'python3 -u "{support}/shim.py"', f"--step {step.name}"]
+        lines = [f'python3 -u "{support}/{step.program}.py"', f"--step {step.name}"]
         read = [name for name, _ in (*step.inputs, *step.imports)]
         lines += [f"--input {expression('inputs', key(name), f'{name}=')}" for name in read]
         lines += [f"--output {expression('outputs', key(name), f'{name}=')}" for name in step.outputs]

@@ -27,6 +27,11 @@ def _native(reason: str = "") -> Capability:
 CAPABILITIES: Mapping[str, Capability] = {
     "wake.every": _native("an EventBridge Scheduler schedule with a rate in whole minutes"),
     "notifications": Capability(Support.EMULATED, "sent by our wake step; while no wake comes, nothing is sent"),
+    "serving.online": Capability(
+        Support.EMULATED,
+        "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "
+        "deploys no endpoint, and starts the server only where its answers are timed",
+    ),
     "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
     "trigger.event": Capability(
         Support.EMULATED, "whoever sees the alert starts the wake pipeline with the parameter `event`"
@@ -52,6 +57,10 @@ CAPABILITIES: Mapping[str, Capability] = {
         "the shim runs the command again inside the job; the service's retry policies only meet its own faults"
     ),
     "step.resources": _native("the cheapest listed instance type that has the vCPUs and the memory"),
+    "step.secrets": _emulated(
+        "a job is handed no secret by the service: before the command starts, its container reads it from Secrets "
+        "Manager by the job's role (`secretsmanager:GetSecretValue`), for which the training image needs boto3"
+    ),
     "step.spot": _native("for training only: processing jobs have no spot capacity, so predictions run on demand"),
     "branch.validation": _native("a Condition step on the property file of `validate`"),
     "branch.promotion": _native("a second root Condition step on the property file of `decide`: they do not nest"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from proofs import Proof
 
 from ctc.compiler.document import document
 from ctc.language import power
@@ -27,6 +28,10 @@ def within(found: int, trials: int, expected: float) -> bool:
     return abs(found / trials - expected) <= 3.5 * error + 1 / trials
 
 
+def split(what: str, passed: int, trials: int) -> dict[str, int]:
+    return {f"{what}: promoted": passed, f"{what}: kept": trials - passed}
+
+
 def scores(draw: np.random.Generator, labels: np.ndarray, shared: float, gain: float = 0.0) -> tuple[np.ndarray, ...]:
     """Two models that share noise; the first separates the classes by `gain` more."""
     common, one, other = draw.normal(size=(3, len(labels)))
@@ -35,16 +40,19 @@ def scores(draw: np.random.Generator, labels: np.ndarray, shared: float, gain: f
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.975])
-def test_equal_models_pass_a_gain_gate_at_the_stated_rate(confidence: float) -> None:
+def test_equal_models_pass_a_gain_gate_at_the_stated_rate(confidence: float, proof: Proof) -> None:
+    counts = proof("equal")
     draw, passed = np.random.default_rng(1), 0
     for _ in range(1000):
         labels = np.repeat([0.0, 1.0], 200)
         found = delong(labels, *scores(draw, labels, 0.9))
         passed += lower_bound(found.gain, found.se, confidence) > 0
     assert within(passed, 1000, 1 - confidence)
+    counts |= split(f"AUC at {confidence:.1%}", passed, 1000)
 
 
-def test_equal_models_pass_a_bootstrapped_gate_at_the_stated_rate() -> None:
+def test_equal_models_pass_a_bootstrapped_gate_at_the_stated_rate(proof: Proof) -> None:
+    counts = proof("equal")
     draw, passed = np.random.default_rng(2), 0
     metric = {"name": "error", "kind": "mae", "arguments": {}}
     for trial in range(TRIALS // 2):
@@ -53,6 +61,7 @@ def test_equal_models_pass_a_bootstrapped_gate_at_the_stated_rate() -> None:
         pair = Pair(metric, part, truth + common + one, truth + common + other)
         passed += compared(pair, share=0.0, seed=trial, better="lower").lower(0.9) > 0
     assert within(passed, TRIALS // 2, 0.1)
+    counts |= split("mean absolute error at 90.0%", passed, TRIALS // 2)
 
 
 def test_a_gain_that_validate_says_is_seen_is_seen() -> None:
@@ -105,9 +114,11 @@ def test_false_promotions_spend_their_alpha(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("apart", [0.02, 0.1, 0.3])
-def test_equal_accuracies_pass_at_the_stated_rate_at_length(apart: float) -> None:
+def test_equal_accuracies_pass_at_the_stated_rate_at_length(apart: float, proof: Proof) -> None:
+    counts = proof("equal")
     draw, passed = np.random.default_rng(6), 0
     for _ in range(1000):
         won, lost, _ = draw.multinomial(3000, [apart / 2, apart / 2, 1 - apart])
         passed += PairedShares(3000, int(won), int(lost)).lower(0.975) > 0
     assert within(passed, 1000, 0.025)
+    counts |= split(f"accuracy at 97.5%, {apart:.0%} of the rows apart", passed, 1000)

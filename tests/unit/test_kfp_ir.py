@@ -38,7 +38,7 @@ from ctc.language.spec import (
 from ctc.targets.kfp_check import check
 from ctc.targets.kfp_ir import pipeline_spec, quantity
 from ctc.targets.kfp_yaml import _UNPRINTABLE, as_yaml
-from ctc.targets.shim import shim
+from ctc.targets.shim import PROGRAMS, program
 
 DAY = timedelta(days=1)
 
@@ -156,7 +156,7 @@ def test_our_steps_and_the_users(train: dict[str, Any]) -> None:
     handed = ["--executor_input", "{{$}}", "--executor-main", "kfp.dsl.executor_main"]
 
     assert (ours["command"], ours["args"]) == (["python3", "-m", "ctc.step", "validate"], handed)
-    assert users["command"] == ["python3", "-u", "-c", shim()]
+    assert users["command"] == ["python3", "-u", "-c", program("shim")]
     assert users["args"] == [
         *("--step", "train", *handed, "--retries", "2", "--timeout", "3600"),
         *("--checkpoints", "s3://acme-ct/flights/default/kubeflow/attempts/{attempt}/checkpoints", "--"),
@@ -193,10 +193,11 @@ def test_a_quantity_is_exact(size: int, text: str) -> None:
     assert quantity(size) == text
 
 
-def test_the_shim_holds_nothing_that_a_service_would_replace() -> None:
-    assert "{{$" not in shim()
-    assert "$(" not in shim()
-    assert not shim().startswith('{"')
+def test_the_programs_hold_nothing_that_a_service_would_replace() -> None:
+    for name in PROGRAMS:
+        assert "{{$" not in program(name)
+        assert "$(" not in program(name)
+        assert not program(name).startswith('{"')
 
 
 MUTATIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
@@ -415,5 +416,7 @@ def test_the_shims_text_arrives_exactly_and_readable(system: System) -> None:
     written = as_yaml(pipeline_spec(system.train, system.root))
     command = yaml.safe_load(written)["deploymentSpec"]["executors"]["exec-train"]["container"]["command"]
 
-    assert command[3] == shim()
-    assert "def main(words: list[str]) -> int:" in [line.strip() for line in written.decode().splitlines()]
+    assert command[3] == program("shim")
+    assert "def main(words: list[str], act: Callable[..., None] = run) -> int:" in [
+        line.strip() for line in written.decode().splitlines()
+    ]

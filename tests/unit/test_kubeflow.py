@@ -37,6 +37,7 @@ from ctc.language.spec import (
     Resources,
     Retraining,
     ScheduleTrigger,
+    Secret,
     Source,
     Spec,
     Spot,
@@ -44,7 +45,7 @@ from ctc.language.spec import (
     Trigger,
     TriggerPolicy,
 )
-from ctc.language.spec.serving import Notification
+from ctc.language.spec.serving import Notification, Online, Serving
 from ctc.steps.task import StepFailed
 from ctc.targets import kubeflow
 from ctc.targets.kfp_check import check
@@ -143,10 +144,11 @@ def test_every_feature_has_a_capability(spec: Spec) -> None:
     )
     asking = replace(
         spec,
-        training=replace(spec.training, spot=Spot(HOUR, HOUR)),
+        training=replace(spec.training, spot=Spot(HOUR, HOUR), env={"TOKEN": Secret("hub-token")}),
         triggers=(*spec.triggers, *watching),
         trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
         notifications=(Notification("team", "email", {}, ("failed",)),),
+        serving=(Serving("api", Online("i", ("serve",), 8080, "/health", "/predict")),),
     )
 
     assert {feature for feature, _ in lower(asking, "kubeflow").features} == set(kubeflow.CAPABILITIES)

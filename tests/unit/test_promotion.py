@@ -183,8 +183,8 @@ def test_equal_models_are_promoted_as_often_as_the_confidence_says() -> None:
 
 
 def test_an_unknown_kind_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unknown gate kind 'latency'"):
-        decide(section(gate("latency")), evaluation())
+    with pytest.raises(ValueError, match="unknown gate kind 'sympathy'"):
+        decide(section(gate("sympathy")), evaluation())
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,25 @@ from typing import Any
 
 import pytest
 
-SHIM = Path(__file__).resolve().parents[2] / "ctc" / "steps" / "shim.py"
+from ctc.targets.shim import PROGRAMS, program
+
+SHIM = program("shim")
 WRITE = "import os; open(os.path.join(os.environ['CTC_MODEL'], 'm'), 'w').write('x')"
+
+
+def shim_file(folder: Path) -> Path:
+    file = folder / ".shim.py"
+    file.write_text(SHIM)
+    return file
 
 
 def run(
     *words: str | Path, cwd: Path, text: bool = False, **environment: str | Path
 ) -> subprocess.CompletedProcess[str]:
     """Runs the shim isolated from this project: `-I` leaves it nothing but the standard library."""
-    program = ["-c", SHIM.read_text()] if text else [str(SHIM)]
+    source = ["-c", SHIM] if text else [str(shim_file(cwd))]
     return subprocess.run(
-        [sys.executable, "-I", *program, *map(str, words)],
+        [sys.executable, "-I", *source, *map(str, words)],
         cwd=cwd,
         env={**os.environ, **{key: str(value) for key, value in environment.items()}},
         capture_output=True,
@@ -47,13 +55,15 @@ def train(folder: Path, *command: str, options: tuple[str, ...] = (), **environm
     return done, json.loads((folder / "status" / "train.json").read_text())
 
 
-def test_it_is_python_3_7_and_nothing_that_kubeflow_would_replace() -> None:
-    source = SHIM.read_text()
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_it_is_python_3_7_and_nothing_that_kubeflow_would_replace(name: str) -> None:
+    source = program(name)
     ast.parse(source, feature_version=(3, 7))
     imported = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {name.name for node in imported if isinstance(node, ast.Import) for name in node.names}
     names |= {str(node.module) for node in imported if isinstance(node, ast.ImportFrom)}
-    assert names <= sys.stdlib_module_names
+    # Looked for where it runs, and told if it is not there.
+    assert {name.partition(".")[0] for name in names} - {"boto3"} <= sys.stdlib_module_names
     # The local runner replaces these words in every element of a command, source text included.
     assert "{{" not in source
     assert "python3" not in source
@@ -166,12 +176,12 @@ def test_other_failures_are_one_message(command: list[str], said: str, tmp_path:
     assert "Traceback" not in done.stderr
 
 
-def champion(folder: Path, document: dict[str, Any] | None, **environment: str | Path) -> Any:
+def champion(folder: Path, document: dict[str, Any] | None, *options: str, **environment: str | Path) -> Any:
     (folder / "request").mkdir(exist_ok=True)
     (folder / "request" / "request.json").write_text(json.dumps({"champion": document}))
     inputs = [f"--input={name}={folder / name}" for name in ("request", "rows", "model")]
     words = ["--step", "predict-champion", *inputs, "--output", f"predictions={folder / 'predictions'}"]
-    return run(*words, cwd=folder, **environment)
+    return run(*words, *options, cwd=folder, **environment)
 
 
 def test_without_a_champion_the_answer_is_absent(tmp_path: Path) -> None:
@@ -192,8 +202,38 @@ def test_the_champion_predicts_from_its_own_copy_of_its_code(tmp_path: Path) -> 
     assert (tmp_path / "predictions" / "predictions.parquet").read_text() == "old"
 
     done = champion(tmp_path, {**document, "code": "gone"}, CTC_CODE_STORE=tmp_path / "store")
-    assert done.returncode == 1
-    assert "copy of its code is gone" in done.stderr
+    assert done.returncode == 0
+    told = json.loads((tmp_path / "predictions" / "not_comparable.json").read_text())
+    assert "copy of its code is gone" in told["reason"]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("print('no column x'); raise SystemExit(3)", "no column x"),
+        ("import time; time.sleep(60)", "ran longer than 1 seconds"),
+        ("pass", "wrote nothing to {predictions}"),
+        ("import os; os.kill(os.getpid(), 9)", "ended by signal 9"),
+    ],
+)
+def test_a_champion_that_cannot_be_run_is_not_comparable(code: str, reason: str, tmp_path: Path) -> None:
+    document = {"predict": [sys.executable, "-c", code, "{predictions}"], "code": ""}
+    done = champion(tmp_path, document, "--retries=1", "--timeout=1")
+
+    assert done.returncode == 0, done.stderr
+    [file] = (tmp_path / "predictions").iterdir()
+    assert file.name == "not_comparable.json"
+    told = json.loads(file.read_text())
+    assert reason in told["reason"]
+    assert reason in done.stdout, "the log says it too"
+
+
+def test_a_champion_that_the_platform_stops_is_no_answer(tmp_path: Path) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    done = champion(tmp_path, {"predict": [sys.executable, "-c", code, "{predictions}"], "code": ""})
+
+    assert done.returncode == 143
+    assert not (tmp_path / "predictions" / "not_comparable.json").exists()
 
 
 def test_kubeflows_executor_input(tmp_path: Path) -> None:
@@ -234,7 +274,7 @@ def test_kubeflows_executor_input(tmp_path: Path) -> None:
     ],
 )
 def test_where_an_artifact_is_mounted(artifact: dict[str, Any], path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ctc.steps.shim import artifact_path
+    from ctc.steps.shim_files import artifact_path
 
     monkeypatch.setenv("CTC_MOUNTS", '{"s3://m": "/local"}')
     assert artifact_path(artifact) == path
@@ -244,7 +284,7 @@ def test_where_an_artifact_is_mounted(artifact: dict[str, Any], path: str, monke
 def test_it_dies_with_its_parent_where_asked(tmp_path: Path) -> None:
     begun, survivor = str(tmp_path / "begun"), str(tmp_path / "survivor")
     code = f"import time; open({begun!r}, 'w'); time.sleep(1.5); open({survivor!r}, 'w')"
-    words = [sys.executable, str(SHIM), "--step", "train", "--output", f"model={tmp_path / 'm'}", "--"]
+    words = [sys.executable, str(shim_file(tmp_path)), "--step", "train", "--output", f"model={tmp_path / 'm'}", "--"]
     parent = f"import subprocess; subprocess.run({[*words, sys.executable, '-c', code]!r})"
     process = subprocess.Popen([sys.executable, "-c", parent], env={**os.environ, "CTC_DIE_WITH_PARENT": "1"})
     while not (tmp_path / "begun").exists():
@@ -277,7 +317,7 @@ def test_a_platform_that_ends_the_job_is_obeyed_at_once(tmp_path: Path) -> None:
         "-c",
         code,
     ]
-    process = subprocess.Popen([sys.executable, str(SHIM), *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, str(shim_file(tmp_path)), *words], stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "begun").exists():
         assert process.poll() is None
         time.sleep(0.02)

@@ -320,30 +320,6 @@ def _implies(strong: Gate, weak: Gate) -> bool:
     return weak.kind == "not_worse" and strong.relative == weak.relative and (strong.margin or 0) <= (weak.margin or 0)
 
 
-@check("CT422", "a latency gate without the server that it measures")
-def latency_is_measured_somewhere(spec: Spec) -> Iterator[Finding]:
-    online = [entry.name for entry in spec.serving if entry.online is not None]
-    names = [entry.name for entry in spec.serving]
-    for gate in spec.promotion.gates:
-        if gate.kind != "latency":
-            continue
-        path = f"promotion.gates.{gate.name}.latency"
-        if gate.serving is not None and gate.serving not in names:
-            message = f"`serving` has no entry `{gate.serving}`"
-            yield Finding(f"{path}.serving", message, suggest(gate.serving, online))
-        elif gate.serving is not None and gate.serving not in online:
-            message = f"`{gate.serving}` is a batch job: it answers no requests whose time could be measured"
-            yield Finding(
-                f"{path}.serving", message, suggest(gate.serving, online), (f"serving.{gate.serving}", "here")
-            )
-        elif gate.serving is None and not online:
-            message = "latency is measured over HTTP against an online server, and this spec has none"
-            yield Finding(path, message, "add an `online` entry to `serving`, or remove the gate")
-        elif gate.serving is None and len(online) > 1:
-            message = f"there are {len(online)} online servers, and nothing says which one is measured"
-            yield Finding(path, message, f"add `serving:` with one of: {', '.join(online)}", ("serving", "the servers"))
-
-
 @check("CT423", "a limit on the model's size that says nothing", Severity.WARNING)
 def sizes_are_sizes(spec: Spec) -> Iterator[Finding]:
     disk = spec.training.resources.disk

@@ -11,6 +11,7 @@ from ctc.language.checks import Finding, check, check_on_target, suggest
 from ctc.language.checks.gates import LABEL_FREE
 from ctc.language.checks.time import NOTHING, label_age, written
 from ctc.language.checks.triggers import metric_of
+from ctc.language.requests import RATE, requests
 from ctc.language.spec import (
     EventTrigger,
     ManualTrigger,
@@ -23,6 +24,9 @@ from ctc.language.spec import (
 
 if TYPE_CHECKING:
     from ctc.language.spec.serving import RolloutStep
+
+LONGEST = timedelta(hours=1)
+"""How long a measurement may take before somebody should be told."""
 
 
 @check("CT296", "a rollback that nothing calls for")
@@ -241,3 +245,41 @@ def events_are_used(spec: Spec) -> Iterator[Finding]:
                 message = f"`{event}` is mapped for {target}, and no trigger waits for it"
                 advice = f"remove it, or add a trigger with `event: {{name: {event}}}`"
                 yield Finding(f"targets.{target}.events.{event}", message, advice)
+
+
+@check("CT422", "a latency gate without the server that it measures")
+def latency_is_measured_somewhere(spec: Spec) -> Iterator[Finding]:
+    online = [entry.name for entry in spec.serving if entry.online is not None]
+    names = [entry.name for entry in spec.serving]
+    for gate in spec.promotion.gates:
+        if gate.kind != "latency":
+            continue
+        path = f"promotion.gates.{gate.name}.latency"
+        if gate.serving is not None and gate.serving not in names:
+            message = f"`serving` has no entry `{gate.serving}`"
+            yield Finding(f"{path}.serving", message, suggest(gate.serving, online))
+        elif gate.serving is not None and gate.serving not in online:
+            message = f"`{gate.serving}` is a batch job: it answers no requests whose time could be measured"
+            yield Finding(
+                f"{path}.serving", message, suggest(gate.serving, online), (f"serving.{gate.serving}", "here")
+            )
+        elif gate.serving is None and not online:
+            message = "latency is measured over HTTP against an online server, and this spec has none"
+            yield Finding(path, message, "add an `online` entry to `serving`, or remove the gate")
+        elif gate.serving is None and len(online) > 1:
+            message = f"there are {len(online)} online servers, and nothing says which one is measured"
+            yield Finding(path, message, f"add `serving:` with one of: {', '.join(online)}", ("serving", "the servers"))
+
+
+@check("CT427", "a latency gate that takes longer than a training", Severity.WARNING)
+def latency_is_measured_in_time(spec: Spec) -> Iterator[Finding]:
+    for gate in spec.promotion.gates:
+        rate = gate.rate or RATE
+        lasts = timedelta(seconds=requests(rate) / rate)
+        if gate.kind == "latency" and lasts > LONGEST:
+            message = f"at this rate the {requests(rate)} requests of a measurement last {written(lasts)}"
+            yield Finding(
+                f"promotion.gates.{gate.name}.latency.rate",
+                message,
+                "write the rate of the busiest hour, such as 20/s: a server that is hardly asked is always fast",
+            )

@@ -76,7 +76,8 @@ def commands(spec: Spec) -> Iterator[Command]:
     score = spec.evaluation.score
     if score is not None:
         needed = ("predictions", "out")
-        yield Command("evaluation.score.argv", score.argv, (*needed, *inputs), needed, hyperparameters=False)
+        known = (*needed, "holdout", *inputs)
+        yield Command("evaluation.score.argv", score.argv, known, needed, hyperparameters=False)
 
 
 @check("CT260", "a command that is not given what it reads or writes", Severity.WARNING)

@@ -1,33 +1,18 @@
-"""Runs one command of the user's, in the user's image: standard library only, Python 3.7 or newer, one file.
+"""What the programs share that run in the user's image: artifacts, folders, files and what becomes of a failure.
 
-Its source text travels inside the artifacts. It fills the placeholders of the command with folders, retries it, ends it
-when its time is up, and says in one message what went wrong. The folders come from Kubeflow's executor input
-(`--executor_input JSON`), or from one `--input name=FOLDER` / `--output name=FOLDER` each. The command stands after
-`--`; without one it is the champion's, from `request.json` in the input `request`. Rows that a version prepares are
-prepared first, by its own `apply` and what its own `fit` learnt, which its model's folder holds.
+Standard library only, Python 3.7 or newer. Read before `shim.py` in one text: see `targets/shim.py`.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
-import threading
-import time
-from typing import Any, NamedTuple
+from typing import Any
 
-LAST_LINES, TAIL_BYTES, GRACE_SECONDS, TIMED_OUT = 20, 16384, 5.0, 124
-PREDICTIONS, ABSENT, NOT_COMPARABLE = "predictions.parquet", "absent.json", "not_comparable.json"
-PREPARED, ROWS = "ctc-prepared", "rows"
-INPUT, READY = "input_", "ready_"
 MOUNTED = (("gs://", "/gcs/"), ("s3://", "/s3/"), ("minio://", "/minio/"), ("file://", ""), ("", ""))
 
 
@@ -37,24 +22,6 @@ class Failed(Exception):
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
         self.code = code
-
-
-class Work(NamedTuple):
-    """What one try does. `apply` prepares rows, and is empty if nothing does; `files` are digests by input."""
-
-    argv: list[str]
-    apply: list[str]
-    code: str
-    files: dict[str, str]
-    checkpoints: str
-
-
-class Places(NamedTuple):
-    """Folders by name, and what `executor_output.json` must say of the output artifacts."""
-
-    inputs: dict[str, str]
-    outputs: dict[str, str]
-    report: dict[str, Any]
 
 
 def artifact_path(artifact: dict[str, Any]) -> str:
@@ -99,6 +66,99 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # 1 is PR_SET_PDEATHSIG
 
 
+def empty(folder: str) -> None:
+    """Removes what is in a folder, not the folder: it may be a mount."""
+    os.makedirs(folder, exist_ok=True)
+    for path in [os.path.join(folder, name) for name in os.listdir(folder)]:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.remove(path)
+
+
+def files_below(folder: str) -> list[str]:
+    """Relative paths of the files below a folder, with `/`, in the order of their bytes."""
+    found = []
+    for here, _, names in os.walk(folder, followlinks=True):
+        found += [os.path.relpath(os.path.join(here, name), folder).replace(os.sep, "/") for name in names]
+    return sorted(found, key=os.fsencode)
+
+
+def sha256(path: str) -> str:
+    """Of a file, or of a folder: of what `sha256sum` prints of its files, in the order of their paths."""
+    digest = hashlib.sha256()
+    if os.path.isdir(path):
+        for name in files_below(path):
+            digest.update(("%s  %s\n" % (sha256(os.path.join(path, name)), name)).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def verified(name: str, path: str, wanted: str) -> str:
+    """The path of an input that is what its digest says: a platform may hand over one file as the folder around it."""
+    if not os.path.exists(path):
+        raise Failed("the input `%s` is not there: %s does not exist" % (name, path))
+    found = sha256(path)
+    if "sha256:" + found == wanted:
+        return path
+    single = files_below(path) if os.path.isdir(path) else []
+    if len(single) == 1 and "sha256:" + sha256(os.path.join(path, single[0])) == wanted:
+        return os.path.join(path, single[0])
+    raise Failed("the input `%s` is not what the spec says: it is sha256:%s, not %s" % (name, found, wanted))
+
+"""Runs one command of the user's, in the user's image: standard library only, Python 3.7 or newer, one text.
+
+That text travels inside the artifacts. It fills the placeholders of the command with folders, retries it, ends it
+when its time is up, and says in one message what went wrong. The folders come from Kubeflow's executor input
+(`--executor_input JSON`), or from one `--input name=FOLDER` / `--output name=FOLDER` each. The command stands after
+`--`; without one it is the champion's, from `request.json` in the input `request`. Rows that a version prepares are
+prepared first, by its own `apply` and what its own `fit` learnt, which its model's folder holds.
+"""
+
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from typing import Any, Callable, NamedTuple
+
+
+LAST_LINES, TAIL_BYTES, GRACE_SECONDS, TIMED_OUT = 20, 16384, 5.0, 124
+PREDICTIONS, COLUMNS = "predictions.parquet", "columns.parquet"
+ABSENT, NOT_COMPARABLE = "absent.json", "not_comparable.json"
+PREPARED, ROWS = "ctc-prepared", "rows"
+INPUT, READY = "input_", "ready_"
+
+
+class Work(NamedTuple):
+    """What one try does. `apply` prepares rows, and is empty if nothing does; `files` are digests by input."""
+
+    argv: list[str]
+    apply: list[str]
+    code: str
+    files: dict[str, str]
+    checkpoints: str
+
+
+class Places(NamedTuple):
+    """Folders by name, and what `executor_output.json` must say of the output artifacts."""
+
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    report: dict[str, Any]
+
+
 def fill(argv: list[str], folders: dict[str, str]) -> list[str]:
     """Replaces each `{name}` by its folder; Failed for a name that is no input or output of this step."""
 
@@ -109,16 +169,6 @@ def fill(argv: list[str], folders: dict[str, str]) -> list[str]:
         return folders[match.group(1)]
 
     return [re.sub(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}", folder, word) for word in argv]
-
-
-def empty(folder: str) -> None:
-    """Removes what is in a folder, not the folder: it may be a mount."""
-    os.makedirs(folder, exist_ok=True)
-    for path in [os.path.join(folder, name) for name in os.listdir(folder)]:
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.remove(path)
 
 
 def end_group(process: subprocess.Popen[bytes], number: int) -> None:
@@ -161,40 +211,6 @@ def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], time
     return code, "\n".join(tail.decode("utf-8", "replace").splitlines()[-LAST_LINES:])
 
 
-def files_below(folder: str) -> list[str]:
-    """Relative paths of the files below a folder, with `/`, in the order of their bytes."""
-    found = []
-    for here, _, names in os.walk(folder, followlinks=True):
-        found += [os.path.relpath(os.path.join(here, name), folder).replace(os.sep, "/") for name in names]
-    return sorted(found, key=os.fsencode)
-
-
-def sha256(path: str) -> str:
-    """Of a file, or of a folder: of what `sha256sum` prints of its files, in the order of their paths."""
-    digest = hashlib.sha256()
-    if os.path.isdir(path):
-        for name in files_below(path):
-            digest.update(("%s  %s\n" % (sha256(os.path.join(path, name)), name)).encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def verified(name: str, path: str, wanted: str) -> str:
-    """The path of an input that is what its digest says: a platform may hand over one file as the folder around it."""
-    if not os.path.exists(path):
-        raise Failed("the input `%s` is not there: %s does not exist" % (name, path))
-    found = sha256(path)
-    if "sha256:" + found == wanted:
-        return path
-    single = files_below(path) if os.path.isdir(path) else []
-    if len(single) == 1 and "sha256:" + sha256(os.path.join(path, single[0])) == wanted:
-        return os.path.join(path, single[0])
-    raise Failed("the input `%s` is not what the spec says: it is sha256:%s, not %s" % (name, found, wanted))
-
-
 def kept_folder(work: Work, scratch: str) -> str:
     """The folder of the checkpoints. Only a command that asks for it fails where there can be none."""
     try:
@@ -217,6 +233,8 @@ def folders_of(work: Work, places: Places, scratch: str) -> dict[str, str]:
         folders["inputs." + name[len(INPUT) :]] = verified(name[len(INPUT) :], folders.pop(name), wanted)
     if "predictions" in folders:
         folders["predictions"] = os.path.join(folders["predictions"], PREDICTIONS)
+    if "out" in folders:
+        folders["out"] = os.path.join(folders["out"], COLUMNS)
     if "base_model" in folders and os.path.isfile(os.path.join(folders["base_model"], ABSENT)):
         folders["base_model"] = os.path.join(scratch, "nothing")
         os.makedirs(folders["base_model"])
@@ -240,12 +258,18 @@ def commands(work: Work, folders: dict[str, str], scratch: str) -> list[tuple[li
     return [(work.argv, folders)] + [(work.apply, one) for one in ready]
 
 
+def code_folder(step: str, code: str) -> str | None:
+    """Where a command starts: the stored copy of its code, where code is stored."""
+    store = os.environ.get("CTC_CODE_STORE")
+    folder = os.path.join(store, code) if store and code else None
+    if folder and not os.path.isdir(folder):
+        raise Failed("%s failed: the stored copy of its code is gone: %s is not a folder" % (step, folder))
+    return folder
+
+
 def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
     """Every try of the step's commands. Returns once one of them wrote its outputs, else raises Failed."""
-    step, store = arguments.step, os.environ.get("CTC_CODE_STORE")
-    cwd = os.path.join(store, work.code) if store and work.code else None
-    if cwd and not os.path.isdir(cwd):
-        raise Failed("%s failed: the stored copy of its code is gone: %s is not a folder" % (step, cwd))
+    step, cwd = arguments.step, code_folder(arguments.step, work.code)
     with tempfile.TemporaryDirectory(prefix="ctc-") as scratch:
         folders = folders_of(work, places, scratch)
         planned = [(fill(argv, given), given) for argv, given in commands(work, folders, scratch)]
@@ -275,17 +299,21 @@ def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
     raise Failed("%s failed: %r %s%s; %s" % (step, " ".join(filled), how, tries, said), exit_code)
 
 
+def environment_of(given: dict[str, str]) -> dict[str, str]:
+    """What a command is given as variables: this process's own, and each placeholder's path."""
+    # What the channels of notifications are reached by is none of the user's code's business.
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("CTC_SECRET_", "CTC_SMTP_"))}
+    return dict(own, **{"CTC_" + re.sub("[^A-Z0-9_]", "_", name.upper()): path for name, path in given.items()})
+
+
 def run_all(
     planned: list[tuple[list[str], dict[str, str]]], cwd: str | None, timeout: float
 ) -> tuple[int | None, str, list[str]]:
     """One try: the commands until one fails, all within `timeout`; the last one's exit code, last lines and words."""
     end = time.monotonic() + timeout
     for argv, given in planned:
-        names = {"CTC_" + re.sub("[^A-Z0-9_]", "_", name.upper()): path for name, path in given.items()}
         left = max(end - time.monotonic(), 0.001) if timeout else 0.0
-        # What the channels of notifications are reached by is none of the user's code's business.
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("CTC_SECRET_", "CTC_SMTP_"))}
-        code, last = run_once(argv, cwd, dict(own, **names), left)
+        code, last = run_once(argv, cwd, environment_of(given), left)
         if code != 0:
             break
     return code, last, argv
@@ -296,8 +324,9 @@ def check_written(step: str, outputs: dict[str, str]) -> None:
         found = sorted(os.listdir(folder))
         if not found:
             raise Failed("%s failed: it exited with code 0 but wrote nothing to {%s}" % (step, name))
-        if name == "predictions" and PREDICTIONS not in found:
-            raise Failed("%s failed: it did not write the file {predictions} but %s" % (step, ", ".join(found[:5])))
+        wanted = {"predictions": PREDICTIONS, "out": COLUMNS}.get(name)
+        if wanted and wanted not in found:
+            raise Failed("%s failed: it did not write the file {%s} but %s" % (step, name, ", ".join(found[:5])))
 
 
 def incomparable(champion: dict[str, Any], arguments: argparse.Namespace, files: dict[str, str]) -> str:
@@ -310,6 +339,12 @@ def incomparable(champion: dict[str, Any], arguments: argparse.Namespace, files:
     return ""
 
 
+def nothing_to_read(places: Places) -> bool:
+    """Whether the step reads predictions, and there are none: of a champion that is not there, or not comparable."""
+    given = places.inputs.get("predictions", "")
+    return bool(given) and any(os.path.isfile(os.path.join(given, name)) for name in (ABSENT, NOT_COMPARABLE))
+
+
 def answer(places: Places, name: str, reason: str) -> None:
     """In place of predictions: why there are none."""
     for folder in places.outputs.values():
@@ -317,7 +352,7 @@ def answer(places: Places, name: str, reason: str) -> None:
         write_json(os.path.join(folder, name), {"version": 1, "reason": reason})
 
 
-def perform(arguments: argparse.Namespace, argv: list[str]) -> None:
+def perform(arguments: argparse.Namespace, argv: list[str], act: Callable[..., None]) -> None:
     attempt = ""
     if arguments.executor_input:
         told = json.loads(arguments.executor_input)
@@ -337,43 +372,53 @@ def perform(arguments: argparse.Namespace, argv: list[str]) -> None:
     unlike = incomparable(champion, arguments, files) if champion else ""
     if unlike:
         answer(places, NOT_COMPARABLE, unlike)
+    elif argv and nothing_to_read(places):
+        answer(places, ABSENT, "there are no predictions to read")
     elif argv:
         work = Work(
             argv[arguments.apply :], argv[: arguments.apply], os.environ.get("CTC_CODE", ""), files, checkpoints
         )
-        run(arguments, work, places)
+        act(arguments, work, places)
     elif champion:
         apply = [str(word) for word in (champion.get("prepare") or {}).get("apply", ())]
         mine = {name: files[name] for name in files if name[len(INPUT) :] in (champion.get("inputs") or {})}
-        run(
-            arguments, Work([str(word) for word in champion["predict"]], apply, str(champion["code"]), mine, ""), places
-        )
+        predict = [str(word) for word in champion["predict"]]
+        try:
+            act(arguments, Work(predict, apply, str(champion["code"]), mine, ""), places)
+        except Failed as failed:
+            if failed.code == 128 + signal.SIGTERM:
+                raise  # The platform stopped it, which says nothing of the champion.
+            print("ctc: the champion cannot be compared: %s" % failed, flush=True)
+            answer(places, NOT_COMPARABLE, str(failed))
     else:
         answer(places, ABSENT, "there is no champion yet")
     if arguments.executor_input:
         write_json(told["outputs"]["outputFile"], {"artifacts": places.report})
 
 
-def main(words: list[str]) -> int:
-    """Runs one step; returns the process's exit code: the command's own, 124 where its time was up, else 1."""
+def main(words: list[str], act: Callable[..., None] = run) -> int:
+    """Runs one step; returns the process's exit code: the command's own, 124 where its time was up, else 1.
+
+    `act` is what is done with the command: it runs until its end, unless another program asks for something else.
+    """
     die_with_parent()
     cut = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(prog="ctc-shim", description="Runs one command of the user's in their image.")
     parser.add_argument("--step", required=True)
     parser.add_argument("--executor_input", default="", help="Kubeflow's executor input, as JSON")
     parser.add_argument("--executor-main", default="", help="ignored: Kubeflow's local runner looks for it")
-    parser.add_argument("--input", action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--output", action="append", default=[], metavar="NAME=FOLDER")
+    for option, pair in (("input", "NAME=FOLDER"), ("output", "NAME=FOLDER"), ("digest", "INPUT=SHA256")):
+        parser.add_argument("--" + option, action="append", default=[], metavar=pair)
     parser.add_argument("--apply", type=int, default=0, metavar="N", help="the first N words prepare rows")
-    parser.add_argument("--digest", action="append", default=[], metavar="INPUT=SHA256")
     parser.add_argument("--csv", default="", help="the delimiter of the rows; empty: they are Parquet")
     parser.add_argument("--checkpoints", default="", help="folder or URI; {attempt} stands for the attempt")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="what `act` is told")
     parser.add_argument("--failure", default="", help="file that takes the message of a failure")
     parser.add_argument("--retries", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=0.0, help="seconds of one try; 0: no limit")
     arguments, start, error, code = parser.parse_args(words[:cut]), time.monotonic(), "", 0
     try:
-        perform(arguments, words[cut + 1 :])
+        perform(arguments, words[cut + 1 :], act)
     except Failed as failed:
         error, code = str(failed), failed.code
     except (OSError, ValueError, KeyError) as broken:
