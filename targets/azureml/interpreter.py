@@ -400,5 +400,9 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.modules["ctc"] = None  # type: ignore[assignment]  # whoever imports the compiler here fails
     _die_with_parent()
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
