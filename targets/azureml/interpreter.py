@@ -45,11 +45,11 @@ _MODES = ("download", "ro_mount", "rw_mount", "upload", None)
 
 
 class Refused(Exception):
-    """The document asks for something that makes no sense, or is not understood here. The message is for a person."""
+    """The document asks for what makes no sense, or is not understood here. The message is for a person."""
 
 
 class StepFailed(Exception):
-    """The step failed; the message says why."""
+    """The message says why."""
 
 
 @dataclass
@@ -83,8 +83,7 @@ class Run:
     name: str
     ended: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, Path] = field(default_factory=dict)
-    """`step.output` to the place where it is kept."""
+    outputs: dict[str, Path] = field(default_factory=dict)  # `step.output` to the place where it is kept
 
 
 def execute(job: Mapping[str, Any], host: Host, base: Path, name: str = "local") -> dict[str, Any]:
@@ -128,9 +127,12 @@ def _expanded(key: str, step: Mapping[str, Any], job: Mapping[str, Any], base: P
     _known(component, _STEP_KEYS, f"the component of step {key}")
     if not isinstance(component.get("command"), str):
         raise Refused(f"step {key} has no command")
-    if not (component.get("environment") or step.get("environment") or (job.get("settings") or {}).get("environment")):
+    if not any(item.get("environment") for item in (component, step, job.get("settings") or {})):
         raise Refused(f"step {key} has no environment")
-    declared = {name: _declared(item) for name, item in (component.get("inputs") or {}).items()}
+    declared, kinds = (
+        {name: item if isinstance(item, dict) else {} for name, item in (component.get(side) or {}).items()}
+        for side in ("inputs", "outputs")
+    )
     given = dict(step.get("inputs") or {})
     if component is not step:
         for name in sorted(set(given) - set(declared)):
@@ -141,10 +143,7 @@ def _expanded(key: str, step: Mapping[str, Any], job: Mapping[str, Any], base: P
             elif name not in given and not item.get("optional"):
                 raise Refused(f"step {key} is not given {name}, which its component requires")
     bound = dict(step.get("outputs") or {})
-    outputs = {name: bound.get(name) for name in {**(component.get("outputs") or {}), **bound}}
-    kinds = {
-        name: (item or {}) if isinstance(item, dict) else {} for name, item in (component.get("outputs") or {}).items()
-    }
+    outputs = {name: bound.get(name) for name in {**kinds, **bound}}
     return {
         "command": component["command"],
         "declared": declared,
@@ -155,10 +154,6 @@ def _expanded(key: str, step: Mapping[str, Any], job: Mapping[str, Any], base: P
         "environment": {**(component.get("environment_variables") or {}), **(step.get("environment_variables") or {})},
         "timeout": (step.get("limits") or component.get("limits") or {}).get("timeout"),
     }
-
-
-def _declared(item: Any) -> dict[str, Any]:
-    return item if isinstance(item, dict) else {}
 
 
 def _needs(step: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -256,7 +251,7 @@ def _input(run: Run, key: str, name: str, given: Any, job: Mapping[str, Any], pl
         return _copied(run.host.path(value["path"], run.base), place, value["path"])
     if isinstance(value, dict):
         raise Refused(f"the input {name} of step {key} is {value!r}, which is not understood here")
-    return {True: "True", False: "False"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return str(value)
 
 
 def _copied(source: Path, place: Path, said: str) -> str:
@@ -293,10 +288,7 @@ def _output(
     child = f"{run.name}-{key}"
     target = run.host.scratch / "kept" / child / name
     if "path" in said:
-        path = said["path"].replace("${{name}}", child).replace("${{output_name}}", name)
-        if "${{" in path:
-            raise Refused(f"the path {said['path']} holds an expression other than the job's name")
-        target = run.host.path(path, run.base)
+        target = run.host.path(_filled(said["path"], {"name": child, "output_name": name}), run.base)
     is_file = said.get("type") == "uri_file"
     if said.get("mode") == "rw_mount":
         (target.parent if is_file else target).mkdir(parents=True, exist_ok=True)
@@ -310,7 +302,7 @@ def _output(
 
 def _upload(place: Path, target: Path) -> None:
     """Moves what a step wrote to where it is kept, each file at once."""
-    for path in [place] if place.is_file() else sorted(item for item in place.rglob("*") if item.is_file()):
+    for path in [place] if place.is_file() else filter(Path.is_file, sorted(place.rglob("*"))):
         to = target if place.is_file() else target / path.relative_to(place)
         to.parent.mkdir(parents=True, exist_ok=True)
         partial = to.with_name(to.name + ".partial.tmp")
@@ -328,9 +320,9 @@ def _command(step: Mapping[str, Any], values: Mapping[str, str]) -> str:
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
-        if match.group(1) not in values:
-            raise Refused(f"{match.group(0)} has no value in {text!r}")
-        return values[match.group(1)]
+        if match.group(1) in values:
+            return values[match.group(1)]
+        raise Refused(f"{match.group(0)} has no value in {text!r}")
 
     return _EXPRESSION.sub(value, text)
 
@@ -401,8 +393,7 @@ def main(words: list[str]) -> int:
 
 if __name__ == "__main__":
     sys.modules["ctc"] = None  # type: ignore[assignment]  # whoever imports the compiler here fails
+    # An interrupt is for the process that started this one, which ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    raise SystemExit(main(sys.argv[1:]))

@@ -16,6 +16,7 @@ from typing import Any
 from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
 from ctc.targets.azureml.machines import smallest
+from ctc.targets.azureml.tags import tags
 from ctc.targets.shim import program, step_options
 
 Job = dict[str, Any]
@@ -83,17 +84,19 @@ def jobs(system: System, support: str) -> dict[str, Job]:
     return {pipeline.kind: _Jobs(system, support).pipeline(pipeline) for pipeline in (system.wake, system.train)}
 
 
-def tags(system: System) -> dict[str, str]:
-    return {"ctc": system.name, "ctc_environment": system.environment, "ctc_spec_digest": system.spec_digest}
+def identity(system: System) -> dict[str, str]:
+    """As whom our steps run: the cluster's identity, or the one of its several that the spec names."""
+    named = {"client_id": str(system.settings["identity"])} if system.settings.get("identity") else {}
+    return {"type": "managed", **named}
 
 
 class _Jobs:
     def __init__(self, system: System, support: str) -> None:
         self.system = system
         self.support = support
-        self.outputs: dict[str, dict[str, str]] = {}
         self.before: list[str] = []
         """Every output folder that tells that an earlier step ended, for the last step to wait for."""
+        self.kinds = {item.name: {"type": kind_of(item.default or "")} for item in system.train.parameters}
 
     def pipeline(self, pipeline: Pipeline) -> Job:
         made = self._nodes(pipeline.body, ())
@@ -124,7 +127,6 @@ class _Jobs:
                 "force_rerun": True,
             },
             "inputs": inputs,
-            **({"outputs": self.outputs} if self.outputs else {}),
             "jobs": made,
         }
 
@@ -140,7 +142,6 @@ class _Jobs:
     def _step(self, step: Step, gates: tuple[Ref, ...], *, last: bool = False) -> Job:
         outputs = [*self._written(step), *([CHECKPOINTS] if step.checkpoints else [])]
         bound, declared = self._inputs(step, gates, last)
-        self._promote(step, outputs)
         component: Job = {
             "type": "command",
             # Never reused: only what belongs to a component may say so.
@@ -152,7 +153,7 @@ class _Jobs:
         job: Job = {"type": "command", "component": component, "inputs": bound}
         if outputs:
             component["outputs"] = {name: {"type": "uri_folder"} for name in outputs}
-            job["outputs"] = {name: f"${{{{parent.outputs.{key(step.name)}_{name}}}}}" for name in outputs}
+            job["outputs"] = {name: self._kept(step, name) for name in outputs}
             self.before.append(f"{key(step.name)}.outputs.{outputs[0]}")
         if step.environment:
             job["environment_variables"] = dict(step.environment)
@@ -167,7 +168,7 @@ class _Jobs:
     def _place(self, step: Step) -> Job:
         """Our steps run on the cluster, under its identity; the user's on a machine of the size that they ask for."""
         if step.runs is Runs.RUNTIME:
-            return {"identity": {"type": "managed"}}
+            return {"identity": identity(self.system)}
         size = smallest(step.resources)
         place: Job = {
             "compute": "azureml:serverless",
@@ -187,7 +188,7 @@ class _Jobs:
         for name, ref in step.inputs:
             bound[key(name)], declared[key(name)] = _output(ref.step, ref.output), folder
         for name, parameter in step.imports:
-            bound[key(name)], declared[key(name)] = f"${{{{parent.inputs.{key(parameter)}}}}}", folder
+            bound[key(name)], declared[key(name)] = f"${{{{parent.inputs.{key(parameter)}}}}}", self.kinds[parameter]
         for gate in gates:
             name = f"ctc_gate_{key(gate.step)}"
             bound[name], declared[name] = _output(gate.step, RESULT), folder
@@ -198,15 +199,13 @@ class _Jobs:
             bound[name], declared[name] = f"${{{{parent.jobs.{output}}}}}", {**folder, "optional": True}
         return bound, declared
 
-    def _promote(self, step: Step, outputs: list[str]) -> None:
+    def _kept(self, step: Step, name: str) -> dict[str, str]:
+        """Where an output is kept; outputs of steps and not of the job, of which there may be few."""
         attempt = f"{self.system.root}/attempts/{UNSET}"
-        for name in outputs:
-            path = f"{attempt}/artifacts/{step.name}/{name}"
-            place = {"type": "uri_folder", "mode": "upload", "path": path}
-            if name == CHECKPOINTS:
-                # What is written is kept while the job runs, and is there for the next try of the attempt.
-                place |= {"mode": "rw_mount", "path": f"{attempt}/checkpoints"}
-            self.outputs[f"{key(step.name)}_{name}"] = place
+        if name == CHECKPOINTS:
+            # What is written is kept while the job runs, and is there for the next try of the attempt.
+            return {"type": "uri_folder", "mode": "rw_mount", "path": f"{attempt}/checkpoints"}
+        return {"type": "uri_folder", "mode": "upload", "path": f"{attempt}/artifacts/{step.name}/{name}"}
 
     def _command(self, step: Step, gates: tuple[Ref, ...], last: bool) -> str:
         support = "${{inputs.ctc_support}}"
@@ -256,8 +255,13 @@ def _told(step: Step) -> tuple[str, ...]:
     return step.parameters if step.runs is Runs.RUNTIME else ()
 
 
+def kind_of(uri: str) -> str:
+    """What is at a URI: a file has an extension, and no slash at its end."""
+    return "uri_file" if "." in uri.rpartition("/")[2] else "uri_folder"
+
+
 def _folder(uri: str) -> dict[str, str]:
-    return {"type": "uri_folder", "mode": "download", "path": uri}
+    return {"type": kind_of(uri), "mode": "download", "path": uri}
 
 
 def _output(step: str, output: str) -> str:

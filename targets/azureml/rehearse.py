@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -29,7 +30,7 @@ def execute(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], mach
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise CtcError(f"the compiled {pipeline} job cannot be read: {error}", "compile the spec again") from error
     submitted, order, told = (machine.scratch / name for name in ("job.yml", "order.json", "report.json"))
-    submitted.write_bytes(as_yaml(submission(job, parameters)))
+    submitted.write_bytes(as_yaml(_here(submission(job, parameters), machine)))
     asked = {
         "job": str(submitted),
         "base": str(bundle_dir / "pipelines"),
@@ -48,6 +49,14 @@ def execute(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], mach
         raise CtcError(f"the compiled {pipeline} job cannot be executed: {report['reason']}", "compile the spec again")
     steps = tuple(name.replace("_", "-") for name in report["steps"])
     return Execution(ok=report["status"] == "Completed", steps=steps, error=report["reason"])
+
+
+def _here(job: dict[str, Any], machine: Machine) -> dict[str, Any]:
+    """The job with the spec's relative paths from where steps start; to the service they are beside its file."""
+    for given in job["inputs"].values():
+        if isinstance(given, dict) and "://" not in given["path"]:
+            given["path"] = str(machine.working / given["path"])
+    return job
 
 
 def _upload(bundle_dir: Path, machine: Machine) -> None:

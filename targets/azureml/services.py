@@ -31,8 +31,9 @@ def build(document: Mapping[str, Any]) -> Services:
 def submission(job: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
     """A copy of the job as it is submitted: its inputs given, its outputs below the attempt, the champion's image.
 
-    Outputs have no other way to the attempt: of all expressions their paths take only `${{name}}`. Raises `CtcError`
-    for a parameter that the job has no input for.
+    A train job is named after its attempt, by which the staleness alarm and a person find it. Outputs have no other way
+    to the attempt than this: of all expressions their paths take only `${{name}}`. Raises `CtcError` for a parameter
+    that the job has no input for.
     """
     filled = copy.deepcopy(dict(job))
     for name, value in parameters.items():
@@ -45,8 +46,11 @@ def submission(job: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[st
         else:
             filled["inputs"][key(name)] = encoded(value) if name in ENCODED else value
     attempt = parameters.get("attempt")
-    for output in filled.get("outputs", {}).values() if attempt else ():
-        output["path"] = output["path"].replace(f"/attempts/{UNSET}/", f"/attempts/{attempt}/", 1)
+    if attempt:
+        filled["name"] = f"{job['display_name']}-{attempt}"
+    for step in filled["jobs"].values() if attempt else ():
+        for output in step.get("outputs", {}).values():
+            output["path"] = output["path"].replace(f"/attempts/{UNSET}/", f"/attempts/{attempt}/", 1)
     return filled
 
 
