@@ -6,14 +6,14 @@ WORKERS ?= 4
 # 06:00 in New York on the tenth of each month, February to December.
 INSTANTS := $(foreach day,02-10T11 03-10T10 04-10T10 05-10T10 06-10T10 07-10T10 08-10T10 09-10T10 10-10T10 11-10T11 12-10T11,2013-$(day):00:00Z)
 
-.PHONY: demo test check soak bench golden editor workflows clean
+.PHONY: demo test check soak bench golden editor workflows azureml clean
 
 demo: $(VENV)/demo ## retrain a real model month after month, on this machine
 	$(BIN)/python examples/flight-delay/prepare.py --out examples/flight-delay/data
 	rm -rf examples/flight-delay/.demo
 	$(BIN)/ctc run examples/flight-delay/ctc.yaml --state examples/flight-delay/.demo --python $(BIN)/python $(INSTANTS:%=--at %)
 
-test: $(VENV)/dev ## the whole suite, long proofs as seeded samples
+test: $(VENV)/dev $(VENV)/azureml/bin/python ## the whole suite, long proofs as seeded samples
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/dev ## lint, format, types
@@ -42,6 +42,13 @@ workflows: .venv-workflows/bin/python ## what executes the workflows of the Vert
 	$(PYTHON) -m venv .venv-workflows
 	.venv-workflows/bin/python -m pip install -qq --disable-pip-version-check workflows-emulator==1.10.0 || \
 	  { rm -rf .venv-workflows; exit 3; }
+
+azureml: $(VENV)/azureml/bin/python ## the SDK that judges what is emitted for Azure ML, apart for its own pins
+$(VENV)/azureml/bin/python: requirements/azureml-judge.txt | $(BIN)/python
+	$(PYTHON) -m venv --clear $(VENV)/azureml
+	$(VENV)/azureml/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r $< || \
+	  { rm -rf $(VENV)/azureml; exit 3; }
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .venv-workflows build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,7 +14,7 @@ from typing import Any
 
 from ctc.compiler.ir import System
 from ctc.targets.azureml import identities
-from ctc.targets.azureml.pipeline import NOTHING
+from ctc.targets.azureml.pipeline import NOTHING, key
 from ctc.targets.azureml.places import API_VERSION, group_id, short, workspace_id
 from ctc.targets.azureml.tags import tags
 
@@ -44,12 +44,17 @@ def workflow_name(system: System, event: str) -> str:
     return short(f"{system.name}-on-{event}")
 
 
+def component_name(system: System) -> str:
+    """The SDK takes lower-case letters, digits and underscores; the version tells apart what then meets."""
+    return key(system.wake.name)
+
+
 def component(system: System, wake: Mapping[str, Any], version: str) -> dict[str, Any]:
     """The wake's one step as a registered component, which a job that is started by REST must name."""
     inline = copy.deepcopy(wake["jobs"]["wake"]["component"])
     return {
         "$schema": "https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json",
-        "name": system.wake.name,
+        "name": component_name(system),
         "version": version,
         "display_name": system.wake.name,
         "description": f"The wake step of {system.name}, compiled by ctc.",
@@ -85,7 +90,7 @@ def job_body(system: System, wake: Mapping[str, Any], version: str) -> dict[str,
             "wake": {
                 "name": "wake",
                 "type": "command",
-                "componentId": f"{workspace}/components/{system.wake.name}/versions/{version}",
+                "componentId": f"{workspace}/components/{component_name(system)}/versions/{version}",
                 "inputs": {
                     name: {"job_input_type": "literal", "value": value} for name, value in step["inputs"].items()
                 },

@@ -119,7 +119,7 @@ def _names(system: System) -> Iterator[Diagnostic]:
     longest = f"{system.train.name}-{'x' * ATTEMPT}"
     for name, limit in (
         (longest, LIMITS["run id"]),
-        (system.wake.name, LIMITS["component name"]),
+        (events.component_name(system), LIMITS["component name"]),
         (identities.waker_name(system), LIMITS["identity name"]),
         *((value, LIMITS["tag value"]) for value in tags(system).values()),
     ):
