@@ -15,6 +15,7 @@ import yaml
 from ctc.compiler.target import Execution, Machine
 from ctc.diagnostics import CtcError
 from ctc.targets.azureml import interpreter
+from ctc.targets.azureml.check import check
 from ctc.targets.azureml.services import submission
 from ctc.targets.kfp_yaml import as_yaml
 
@@ -29,6 +30,12 @@ def execute(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], mach
         job = yaml.safe_load((bundle_dir / "pipelines" / f"{pipeline}.yml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise CtcError(f"the compiled {pipeline} job cannot be read: {error}", "compile the spec again") from error
+    problems = check(job)
+    if problems:
+        said = "\n".join(f"  {problem}" for problem in problems)
+        raise CtcError(
+            f"the compiled {pipeline} job cannot be run:\n{said}", "compile the spec again, or mend the edit"
+        )
     submitted, order, told = (machine.scratch / name for name in ("job.yml", "order.json", "report.json"))
     submitted.write_bytes(as_yaml(_here(submission(job, parameters), machine)))
     asked = {
