@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ctc.compiler.document import SECTIONS, VERSION
 from ctc.diagnostics import CtcError
@@ -76,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--executor-main", default="", help="ignored: Kubeflow's local runner looks for it")
     parser.add_argument("--document", type=Path, help="the step document, a JSON file")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--encoded", action="append", default=[], metavar="NAME=TEXT", help="percent-encoded; - is no text"
+    )
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--uri", action="append", default=[], metavar="NAME=URI", help="where an input is kept")
     parser.add_argument("--output", action="append", default=[], metavar="NAME=FOLDER")
@@ -109,7 +113,7 @@ def _from_arguments(arguments: argparse.Namespace) -> Order:
         raise StepFailed(f"the step document {arguments.document} cannot be read: {error.strerror}") from error
     return Order(
         document=_json(text, str(arguments.document)),
-        parameters=_pairs(arguments.parameter),
+        parameters={**_pairs(arguments.parameter), **_decoded(arguments.encoded)},
         inputs={name: Path(folder) for name, folder in _pairs(arguments.input).items()},
         outputs={name: Path(folder) for name, folder in _pairs(arguments.output).items()},
         uris=_pairs(arguments.uri),
@@ -132,6 +136,11 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
         if "=" not in word:
             raise StepFailed(f"expected NAME=VALUE, got {word!r}")
     return dict(word.split("=", 1) for word in words)
+
+
+def _decoded(words: Sequence[str]) -> dict[str, str]:
+    """What people wrote, out of a form that no shell reads anything into; `-` stands for nothing."""
+    return {name: "" if text == "-" else unquote(text) for name, text in _pairs(words).items()}
 
 
 def _perform(step: str, order: Order) -> Result:

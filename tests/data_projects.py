@@ -80,6 +80,13 @@ def make(folder: Path, spec: Mapping[str, Any], code: str, tables: Mapping[str, 
         "targets": {
             "kubeflow": {"bucket": "toy-ct", "namespace": "ml", "host": "http://kfp.example"},
             "sagemaker": {"region": "eu-north-1", "role": "arn:aws:iam::123456789012:role/toy", "bucket": "toy-ct"},
+            "azureml": {
+                "subscription": "00000000-0000-0000-0000-000000000000",
+                "resource_group": "ml",
+                "workspace": "toy",
+                "compute": "cpu-cluster",
+                "datastore": "toy_ct",
+            },
         },
         **spec,
     }

@@ -83,6 +83,12 @@ targets:
   kubeflow: {bucket: toy-ct, namespace: ml, host: "http://kfp.example"}
   sagemaker: {region: eu-north-1, role: "arn:aws:iam::123456789012:role/toy", bucket: toy-ct}
   vertex: {project: toy-ml, region: us-east1, service_account: runner@toy-ml.iam.gserviceaccount.com, bucket: toy-ct}
+  azureml:
+    subscription: 00000000-0000-0000-0000-000000000000
+    resource_group: ml
+    workspace: toy
+    compute: cpus
+    datastore: ct
 """
 
 TRAIN = """\

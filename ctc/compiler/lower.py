@@ -59,7 +59,8 @@ def digest(spec: Spec) -> str:
 def lower(spec: Spec, target: str) -> System:
     """The system that `target` emits."""
     settings = spec.targets[target]
-    root = f"{bucket_uri(str(settings['bucket']), target)}/{spec.model_name}/{spec.environment}/{target}"
+    store = f"azureml://datastores/{settings['datastore']}/paths" if target == "azureml" else str(settings["bucket"])
+    root = f"{bucket_uri(store, target)}/{spec.model_name}/{spec.environment}/{target}"
     build = _Builder(spec, target, root, digest(spec))
     return System(
         name=spec.deployed_name,

@@ -34,6 +34,13 @@ ADDRESSES: Mapping[str, Mapping[str, str]] = {
         "service_account": "{name}-ct@my-project.iam.gserviceaccount.com",
         "bucket": "{name}-ct",
     },
+    "azureml": {
+        "subscription": "00000000-0000-0000-0000-000000000000",
+        "resource_group": "my-group",
+        "workspace": "my-workspace",
+        "compute": "cpu-cluster",
+        "datastore": "workspaceblobstore",
+    },
 }
 """What stands for the addresses that only the user knows, by target; one without an entry gets the schema's keys."""
 

@@ -1,0 +1,125 @@
+"""Azure Machine Learning (v2): pipeline jobs and schedules as the CLI's YAML, without its SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ctc.compiler.bundle import Artifact, Bundle, as_json
+from ctc.compiler.fidelity import fidelity_files
+from ctc.compiler.ir import System
+from ctc.compiler.target import Capability, Support
+from ctc.targets.azureml import bootstrap, events, identities, pipeline, registry, staleness
+from ctc.targets.azureml.limits import limits
+from ctc.targets.azureml.places import staleness_seconds
+from ctc.targets.azureml.schedules import schedules
+from ctc.targets.kfp_yaml import as_yaml
+
+__all__ = ["CAPABILITIES", "NAME", "emit", "limits"]
+
+NAME = "azureml"
+VERSION_LENGTH = 16
+"""How much of the hash of what is uploaded is the version of the wake's component."""
+
+
+def _emulated(reason: str) -> Capability:
+    return Capability(Support.EMULATED, reason)
+
+
+def _native(reason: str = "") -> Capability:
+    return Capability(Support.NATIVE, reason)
+
+
+_SKIPS = "job YAML has no branches: the later steps start, find the flag false in `result.json` and end well, undone"
+_OURS = "our own step, the same numbers on every target; no monitor of the platform is asked"
+
+CAPABILITIES: Mapping[str, Capability] = {
+    "branch.promotion": _emulated(_SKIPS),
+    "branch.validation": _emulated(_SKIPS),
+    "champion.own_image": _emulated(
+        "an image is no input of a job: whoever submits `train` writes the champion's into its step"
+    ),
+    "notifications": _emulated("sent by our wake step; while no wake comes, nothing is sent"),
+    "record.always": _emulated(
+        "`continue_on_step_failure` and optional inputs: the record waits for every step and runs though one failed"
+    ),
+    "run.single": _emulated(
+        "the service runs jobs side by side: the lease in the state document lets one attempt live at a time"
+    ),
+    "serving.online": _emulated(
+        "a promotion tags the version in the registry, from which a server takes its model; this version deploys no "
+        "endpoint, and starts the server only where its answers are timed"
+    ),
+    "staleness": _emulated(
+        "an hourly Logic App asks the workspace's logs for train jobs that ended well, and an alert tells when it "
+        "finds none: also while no wake comes. To it a run that its checks stopped has ended well; wake tells it apart"
+    ),
+    "step.resources": _native(
+        "serverless compute of the smallest listed VM size with the vCPUs, the memory and as much temporary storage"
+    ),
+    "step.retries": _emulated("the shim runs the command again in the job: parallel steps alone have retry settings"),
+    "step.secrets": Capability(
+        Support.UNSUPPORTED,
+        "a job is handed no secret by the service, and serverless compute has no identity of its own that could ask "
+        "Key Vault: let the training code read what it needs from an input, or train on a target that hands secrets "
+        "over",
+    ),
+    "step.spot": _native(
+        "`job_tier: Spot`; there is no longest wait, and a job that was taken away is started by the next attempt"
+    ),
+    "step.timeout": _native("each try is ended by the shim; `limits.timeout` ends the job after all tries"),
+    "trigger.drift": _native(_OURS),
+    "trigger.event": _emulated(
+        "a Logic App takes the events of the Event Grid topic in `events` and starts the wake job with each as its "
+        "input `event`; without a topic, whoever sees the alert starts it, percent-encoded"
+    ),
+    "trigger.manual": _native("start the wake job with the input `manual`, percent-encoded"),
+    "trigger.new_data": _emulated("the wake counts the labelled rows; nothing is started by a blob's arrival"),
+    "trigger.performance": _native(_OURS),
+    "trigger.schedule": _emulated(
+        "a schedule of its own wakes at the instants, and the wake judges them. The service's schedules have no "
+        "months: with some left out, it wakes in them too, to no effect"
+    ),
+    "trigger.schedule.timezone": _emulated(
+        "the schedule names the Windows zone with the same clocks (Unicode CLDR). What the service does with a time "
+        "that the clocks skip or show twice is not documented; wake knows the instant, and fires at the next wake, once"
+    ),
+    "wake.every": _native("a recurrence schedule in whole minutes"),
+}
+"""How each feature that `lower` names is carried."""
+
+
+def emit(system: System) -> Bundle:
+    """The bundle. Pure: no SDK, no network, no clock."""
+    uploaded = pipeline.documents(system)
+    support = pipeline.support_uri(system, uploaded)
+    jobs = pipeline.jobs(system, support)
+    yamls = {
+        **{f"pipelines/{kind}.yml": job for kind, job in jobs.items()},
+        **{f"schedules/{name}.yml": schedule for name, schedule in schedules(system).items()},
+        "registry/model.yml": registry.model(system),
+    }
+    documents: dict[str, Any] = {
+        **{f"identities/role-{name}.json": role for name, role in identities.roles(system).items()},
+        "identities/grants.json": {"version": 1, "grants": identities.grants(system)},
+    }
+    version = support.rpartition("/")[2][:VERSION_LENGTH]
+    for event, topic in events.topics(system).items():
+        yamls["components/wake.yml"] = events.component(system, jobs["wake"], version)
+        documents[f"events/{event}.template.json"] = events.wake_on(system, event, topic, jobs["wake"], version)
+    max_age = staleness_seconds(system)
+    if max_age is not None:
+        documents["staleness/template.json"] = staleness.alarm(system, max_age)
+    artifacts = [
+        *(Artifact(path, as_yaml(document)) for path, document in yamls.items()),
+        *(Artifact(path, as_json(document)) for path, document in documents.items()),
+        Artifact("BOOTSTRAP.md", bootstrap.sheet(system)),
+        *uploaded,
+        *fidelity_files(system, CAPABILITIES),
+    ]
+    uploads = {artifact.path: f"{support}/{artifact.path.removeprefix('support/')}" for artifact in uploaded}
+    return Bundle(
+        target=NAME,
+        artifacts=tuple(sorted(artifacts, key=lambda artifact: artifact.path)),
+        uploads=tuple(sorted(uploads.items())),
+    )
