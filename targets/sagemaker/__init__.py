@@ -8,8 +8,9 @@ from ctc.compiler.bundle import Artifact, Bundle, as_json
 from ctc.compiler.fidelity import fidelity_files
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
-from ctc.targets.sagemaker import pipeline, resources
+from ctc.targets.sagemaker import events, identities, pipeline, resources
 from ctc.targets.sagemaker.limits import limits
+from ctc.targets.sagemaker.template import template
 
 __all__ = ["CAPABILITIES", "NAME", "emit", "limits"]
 
@@ -32,9 +33,11 @@ CAPABILITIES: Mapping[str, Capability] = {
         "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "
         "deploys no endpoint, and starts the server only where its answers are timed",
     ),
-    "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
-    "trigger.event": Capability(
-        Support.EMULATED, "whoever sees the alert starts the wake pipeline with the parameter `event`"
+    "staleness": _emulated(
+        "told by the next wake; an alarm on the service's own count of wakes that ended well tells where none comes"
+    ),
+    "trigger.event": _native(
+        "an EventBridge rule hands the event to a small state machine, which starts the wake with `Event`; no function"
     ),
     "trigger.drift": Capability(
         Support.NATIVE, "our own step, the same numbers on every target; no monitor of the platform is asked"
@@ -77,13 +80,25 @@ def emit(system: System) -> Bundle:
     uploaded = pipeline.documents(system)
     support = pipeline.support_uri(system, pipeline.support_digest(uploaded))
     made = pipeline.definitions(system, support)
+    roles = identities.roles(system)
     documents = {
         "schedule.json": resources.schedule(system),
         "events/record-rule.json": resources.record_rule(system),
         "events/record-target.json": resources.record_target(system),
         **{f"pipelines/{kind}.json": definition for kind, definition in made.items()},
         **{f"requests/{kind}.json": resources.pipeline_request(system, kind) for kind in made},
+        **{f"identities/{role}.policy.json": identities.policy(system, role) for role in roles},
+        **{f"identities/{role}.trust.json": identities.trust(system, role) for role in roles},
+        "alarms/topic.json": resources.topic_request(system),
+        "alarms/wakes.json": resources.alarm(system),
+        "registry/group.json": resources.group_request(system),
+        "template.json": template(system, made),
     }
+    for event, heard in resources.heard(system).items():
+        documents[f"events/{event}-rule.json"] = events.rule(system, event, heard)
+        documents[f"events/{event}-target.json"] = events.target(system, event, heard)
+        documents[f"events/{event}-machine.json"] = events.machine(system, event, heard)
+        documents[f"events/{event}-request.json"] = events.request(system, event)
     artifacts = [
         *(Artifact(path, as_json(document)) for path, document in documents.items()),
         *uploaded,

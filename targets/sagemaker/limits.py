@@ -105,6 +105,21 @@ def _settings(system: System) -> Iterator[Diagnostic]:
             "targets.sagemaker.role",
             "write arn:aws:iam::<12 digits>:role/<name>",
         )
+    if bool(system.settings.get("subnets")) != bool(system.settings.get("security_groups")):
+        yield _error(
+            "CT340",
+            "sagemaker needs `subnets` and `security_groups` together",
+            "targets.sagemaker",
+            "write both, or neither: a job in a VPC has at least one of each",
+        )
+    for event, heard in resources.heard(system).items():
+        if not re.fullmatch(r"[A-Za-z0-9_]*", heard.dedupe_by):
+            yield _error(
+                "CT341",
+                f"the field {heard.dedupe_by!r} of {event} cannot be named in the state machine that hears it",
+                f"targets.sagemaker.events.{event}",
+                "dedupe by a field whose name has letters, digits and underscores only",
+            )
     if not system.root.startswith("s3://"):
         yield _error(
             "CT342",

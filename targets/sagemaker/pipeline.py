@@ -16,6 +16,7 @@ from typing import Any
 from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
 from ctc.targets.sagemaker.machines import smallest, volume_gib
+from ctc.targets.sagemaker.resources import tags, vpc
 from ctc.targets.shim import program, step_options
 
 Definition = dict[str, Any]
@@ -211,6 +212,9 @@ class _Definitions:
         }
         if step.environment:
             arguments["Environment"] = dict(step.environment)
+        if network := vpc(self.system):
+            arguments["NetworkConfig"] = {"VpcConfig": network}
+        arguments["Tags"] = tags(self.system)
         if outputs:
             arguments["ProcessingOutputConfig"] = {
                 "Outputs": [_processing_output(name, self._place(step, name)) for name in outputs]
@@ -252,6 +256,9 @@ class _Definitions:
             # The service copies to S3 while the job runs, and back before the next job of the attempt starts.
             place = join(f"{self.system.root}/attempts/", get("Parameters.Attempt"), "/checkpoints")
             arguments["CheckpointConfig"] = {"S3Uri": place, "LocalPath": CHECKPOINTS}
+        if network := vpc(self.system):
+            arguments["VpcConfig"] = network
+        arguments["Tags"] = tags(self.system)
         if environment:
             arguments["Environment"] = environment
         hyperparameters = _hyperparameters(step)
