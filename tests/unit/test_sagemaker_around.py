@@ -99,7 +99,7 @@ def test_every_job_is_in_the_network_and_has_its_tags(bundle: dict[str, Any]) ->
     wanted = {"Subnets": NETWORK["subnets"], "SecurityGroupIds": NETWORK["security_groups"]}
     steps = [step for path, body in bundle.items() if path.startswith("pipelines/") for step in jobs(body)]
 
-    assert len(steps) == 12
+    assert len(steps) == 11
     for step in steps:
         arguments = step["Arguments"]
         found = arguments["VpcConfig"] if step["Type"] == "Training" else arguments["NetworkConfig"]["VpcConfig"]
