@@ -29,12 +29,13 @@ LITTLE_DISK, TOO_LITTLE_DISK = 2 * 10**9, 10**8
 MODULES = {"ibis-framework": "ibis", "mlflow-skinny": "mlflow", "pyyaml": "yaml"}
 """The module of a package, where it is not named like it."""
 
-BASE, REHEARSED_BY = "", {"kubeflow": "kubeflow", "sagemaker": ""}
+BASE, REHEARSED_BY = "", {"kubeflow": "kubeflow", "sagemaker": "", "vertex": "kubeflow"}
 """The extra that `ctc run` needs for a target, beside `runtime`."""
 
 CREDENTIALS = {
     "kubeflow": "access to the cluster's API",
     "sagemaker": "AWS credentials that may use the role and the bucket",
+    "vertex": "Google Cloud credentials that may act as the service account",
 }
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)(?:;.*extra == ['\"]([^'\"]+)['\"])?")

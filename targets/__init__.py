@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     from ctc.compiler.target import Execution, Machine, Target
 
-NAMES: tuple[str, ...] = ("kubeflow", "sagemaker")
+NAMES: tuple[str, ...] = ("kubeflow", "sagemaker", "vertex")
 
 
 class Rehearsal(Protocol):
@@ -33,9 +33,10 @@ def load_rehearsal(name: str) -> Callable[..., Execution]:
 
 
 if TYPE_CHECKING:
-    from ctc.targets import kubeflow, sagemaker
+    from ctc.targets import kubeflow, sagemaker, vertex
     from ctc.targets.kubeflow import rehearse as kubeflow_rehearse
     from ctc.targets.sagemaker import rehearse as sagemaker_rehearse
+    from ctc.targets.vertex import rehearse as vertex_rehearse
 
-    _faces: tuple[Target, ...] = (kubeflow, sagemaker)
-    _rehearsals: tuple[Rehearsal, ...] = (kubeflow_rehearse, sagemaker_rehearse)
+    _faces: tuple[Target, ...] = (kubeflow, sagemaker, vertex)
+    _rehearsals: tuple[Rehearsal, ...] = (kubeflow_rehearse, sagemaker_rehearse, vertex_rehearse)

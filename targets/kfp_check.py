@@ -29,6 +29,19 @@ def check(spec: Mapping[str, Any]) -> list[str]:
         return [f"the document has not the shape of a PipelineSpec: {type(error).__name__}: {error}"]
 
 
+def check_platform(spec: Mapping[str, Any], platform: Sequence[Any]) -> list[str]:
+    """What is wrong with the documents after the PipelineSpec: one at most, whose executors are executors of `spec`."""
+    if not platform:
+        return []
+    try:
+        [document] = platform
+        executors = document["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        unknown = sorted(executors.keys() - spec["deploymentSpec"]["executors"].keys())
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ["the second document has not the shape of a PlatformSpec"]
+    return [f"the second document: there is no executor {name}" for name in unknown]
+
+
 @dataclass(frozen=True)
 class _Dag:
     """One DAG: where it stands, the component that holds it, its tasks."""

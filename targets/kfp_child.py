@@ -63,7 +63,7 @@ def _run_pipeline(order: Mapping[str, Any], events: _Events) -> None:
     load()
     from kfp import components, local
 
-    _Observed.events = events
+    _Observed.events, _Observed.secrets = events, order["secrets"]
     # Its own commands are started by name at the call, so it starts observed ones; kfp itself stays as it is.
     subprocess.Popen = _Observed  # type: ignore[misc,assignment]
     local.init(
@@ -88,6 +88,8 @@ class _Observed(subprocess.Popen):  # type: ignore[type-arg]
     """A process that, if it is a step, tells when it starts and ends, and whose output goes to stderr byte by byte."""
 
     events: _Events
+    secrets: Mapping[str, Mapping[str, str]]
+    """By step, its variables and the ones of this process that hold their values: Kubernetes' part."""
 
     def __init__(self, args: Sequence[str], **options: Any) -> None:
         output = _executor_output(args)
@@ -97,6 +99,9 @@ class _Observed(subprocess.Popen):  # type: ignore[type-arg]
             self.events.write("start", step=self._step, output=output)
             # Bytes, whatever the encoding of the user's output. No step outlives the runner.
             options |= {"text": False, "bufsize": -1, "preexec_fn": die_with_parent}
+            kept = self.secrets.get(self._step, {})
+            values = {name: os.environ.get(variable, "").strip() for name, variable in kept.items()}
+            options["env"] = {**(options.get("env") or os.environ), **values}
         super().__init__(args, **options)
         if self._step:
             self.stdout = _Relay(self.stdout, self._tail)  # type: ignore[assignment]

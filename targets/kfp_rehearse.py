@@ -22,28 +22,33 @@ import yaml
 from ctc.compiler.target import Execution, Machine
 from ctc.diagnostics import CtcError
 from ctc.steps import handover
-from ctc.targets.kfp_check import COMPLETED, CONDITION, check
+from ctc.targets.kfp_check import COMPLETED, CONDITION, check, check_platform
+from ctc.targets.kfp_secrets import local_variables
 
 LAST_LINES = 20
 CHILD = "ctc.targets.kfp_child"
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from ctc.targets.kfp_child import main; sys.exit(main(sys.argv[2:]))"
 
 
-def read(file: Path) -> dict[str, Any]:
-    """The PipelineSpec in `file`. Raises `CtcError` if it is not one, or if one of its references leads nowhere."""
+def read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The PipelineSpec in `file`, and the PlatformSpec after it, empty if there is none.
+
+    Raises `CtcError` if it is not one, or if one of its references leads nowhere.
+    """
     try:
-        spec = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        spec, *platform = yaml.load_all(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except OSError as error:
         raise CtcError(f"cannot read {file}: {error.strerror}", "compile the spec again") from error
     except yaml.YAMLError as error:
         raise CtcError(f"{file} is not YAML: {' '.join(str(error).split())}", "compile the spec again") from error
     problems = check(spec) if isinstance(spec, dict) else ["the document has not the shape of a PipelineSpec"]
+    problems = problems or check_platform(spec, platform)
     if problems:
         raise CtcError(
             f"{file} cannot be run:\n" + "\n".join(f"  {problem}" for problem in problems),
             "compile the spec again, or mend the edit",
         )
-    return dict(spec)
+    return dict(spec), dict(platform[0]) if platform else {}
 
 
 def execute(file: Path, parameters: Mapping[str, str], machine: Machine) -> Execution:
@@ -55,7 +60,7 @@ def execute(file: Path, parameters: Mapping[str, str], machine: Machine) -> Exec
     """
     if importlib.util.find_spec("kfp") is None:
         raise CtcError("running a Kubeflow pipeline on this machine needs kfp", "pip install 'ctc-compiler[kubeflow]'")
-    spec = read(file)
+    spec, platform = read(file)
     arguments = _arguments(spec, parameters, machine.mounts)
     machine.scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="kfp-", dir=machine.scratch))
@@ -65,6 +70,7 @@ def execute(file: Path, parameters: Mapping[str, str], machine: Machine) -> Exec
         "pipeline_root": str(_pipeline_root(spec, arguments, machine, folder)),
         "workspace_root": str(folder / "workspace"),
         "events": str(folder / "events.jsonl"),
+        "secrets": local_variables(platform),
     }
     (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
     code = _run_child(folder / "order.json", machine)

@@ -13,8 +13,13 @@ from ctc.compiler.ir import Step
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "shim": ("shim_files", "shim"),
     "probe": ("shim_files", "shim", "probe"),
+    "adapter": ("shim_files", "shim", "adapter"),
+    "with_secrets": ("with_secrets",),
 }
 """The modules of `ctc/steps` that a program is read from, in this order; the last one is started."""
+
+WITH_SECRETS = "with_secrets"
+"""The program that stands before another where the service hands over no secrets."""
 
 _FUTURE = "from __future__ import annotations\n"
 _OURS = re.compile(r"^from ctc\.[^\n(]*(?:\([^)]*\))?\n", re.MULTILINE)
@@ -30,6 +35,12 @@ def program(name: str) -> str:
     alone = [_OURS.sub("", text) for text in texts]
     first, *others = [text.partition(_START)[0] for text in alone[:-1]] + alone[-1:]
     return "\n\n".join([first.rstrip(), *(text.replace(_FUTURE, "", 1).strip() for text in others)]) + "\n"
+
+
+@functools.cache
+def with_secrets() -> str:
+    """The source text of `ctc/steps/with_secrets.py`."""
+    return Path(ctc.steps.__file__).with_name("with_secrets.py").read_text(encoding="utf-8")
 
 
 def step_options(step: Step) -> Iterator[str]:

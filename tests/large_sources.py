@@ -25,7 +25,8 @@ def make(folder: Path, sql: Callable[[str], Any], rows: int, shops: int) -> None
         "main": (
             rows,
             f"""SELECT {key} AS id, (hash(i * 64 + 2) % {shops})::BIGINT AS shop,
-                    (hash(i * 64 + 3) % 3)::INTEGER AS tier, {placed} AS placed, {numbers} FROM number""",
+                    (hash(i * 64 + 3) % 3)::INTEGER AS tier, 'r' || (hash(i * 64 + 9) % 7) AS region,
+                    {placed} AS placed, {numbers} FROM number""",
         ),
         "prices": (shops * UPDATES, f"SELECT i % {shops} AS shop, {later(46, 4)} AS known, {prices} FROM number"),
         "labels": (

@@ -81,6 +81,7 @@ trigger_policy: {wake_every: 1h, cooldown: 12h}
 targets:
   kubeflow: {bucket: toy-ct, namespace: ml, host: "http://kfp.example"}
   sagemaker: {region: eu-north-1, role: "arn:aws:iam::123456789012:role/toy", bucket: toy-ct}
+  vertex: {project: toy-ml, region: us-east1, service_account: runner@toy-ml.iam.gserviceaccount.com, bucket: toy-ct}
 """
 
 TRAIN = """\

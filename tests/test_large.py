@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -15,14 +16,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import large_sources
+import numpy as np
 import pytest
 from large_sources import NUMBERS, PRICES
-from step_tables import DAY, at, data, source, windows
+from step_tables import DAY, at, data, services, source, windows
+
+from ctc.policy.data_checks import JUDGES
+from ctc.policy.profile import Profile, of_numbers
+from ctc.steps import validate
+from ctc.steps.baselines import training_key
+from ctc.steps.results import request_key
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = "s3://bucket/toy/prod"
@@ -33,6 +42,8 @@ FREE_DISK = 8 * GB * SCALE
 ENGINE_MEMORY = "1GB"
 PEAK = 2 * GB
 """What the whole process of a step may hold, for 1 GB of files as for 5."""
+CHECKING_PEAK = 1 * GB
+"""What the data checks may hold, whose engine is given 512 MB."""
 PEAK_PER_ROW = 400
 """Bytes for each row of the holdout, which `evaluate` alone holds, as columns: it grows with that and nothing else."""
 SPOTS = 1000
@@ -42,6 +53,9 @@ LEARNT, HELD = (
     f"placed >= TIMESTAMPTZ '{at(first * 24)}' AND placed < TIMESTAMPTZ '{at(end * 24)}'"
     for first, end in ((3, 33), (34, 44))
 )
+SERVED = {"key": "id", "score": "x0", "model_version": "region", "event_time": "placed"}
+"""The main rows themselves, as if they had been served."""
+KINDS = (*JUDGES, *validate.ALONE)
 PARTS = ("train", "valid", "holdout")
 OUTPUTS = {"snapshot": ["train", "valid", "rows", "holdout"], "validate": [], "evaluate": ["evaluation", "scores"]}
 
@@ -136,20 +150,48 @@ def takes_the_snapshot(folder: Path) -> Ran:
 
 
 def validates(folder: Path, snapshot: Ran) -> None:
-    ran = run("validate", folder, {part: out(folder, "snapshot", part) for part in PARTS})
+    """Every kind of check."""
+    objects = services(folder).objects
+    objects.put(request_key("a1"), {"launch": 1, "baselines": {"champion": "a0"}})
+    objects.put(training_key("a0"), Profile({"x1": of_numbers(np.sqrt((np.arange(10_000) + 0.5) / 10_000))}).to_json())
+
+    ran = run("validate", folder, {part: out(folder, "snapshot", part) for part in PARTS}, memory="512MB")
     assert ran.code == 0, ran.said
-    assert ran.peak < PEAK
+    assert ran.peak < CHECKING_PEAK
     nothing_is_left(folder)
-    found = {check["name"]: check for check in ran.numbers["checks"]}
+    found = {check["name"]: check["numbers"] for check in ran.numbers["checks"]}
+    assert {check["name"]: check["answer"] for check in ran.numbers["checks"]} == dict.fromkeys(found, "pass")
+    assert {check["kind"] for check in ran.numbers["checks"]} == set(KINDS)
     with engine(folder) as sql:
-        rows, unpriced, least, most = sql(
-            f"SELECT count(*), count(*) - count(f0), min(x0), max(x0) {snapshot_of(folder)}"
+        rows, unpriced, least, most, positives, unordered, far, distinct = sql(
+            "SELECT count(*), count(*) - count(f0), min(x0), max(x0), sum(y), count(*) FILTER (x0 <= x1), "
+            "count(*) FILTER (region NOT IN ('r0', 'r1', 'r2')), count(DISTINCT row_id) " + snapshot_of(folder)
         )[0]
-    assert rows == sum(snapshot.numbers["data"]["rows"].values())
-    assert found["priced"]["numbers"] == {"rows": rows, "missing": unpriced, "ratio": unpriced / rows, "max": 0.5}
+        known = sql(f"SELECT max(placed) FROM {files(folder, 'main')}")[0][0]
+        tenths = [
+            count for _, count in sql(f"SELECT floor(x1 * x1 * 10) AS tenth, count(*) {snapshot_of(folder)} GROUP BY 1")
+        ]
+    assert rows == sum(snapshot.numbers["data"]["rows"].values()) == found["many"]["rows"] == distinct
+    assert found["priced"] == {"rows": rows, "missing": unpriced, "ratio": unpriced / rows, "max": 0.5}
     assert 0 < unpriced < rows / 2
-    assert (found["x"]["numbers"]["lowest"], found["x"]["numbers"]["highest"]) == (least, most)
-    assert found["ids"]["numbers"] == {"rows": ROWS, "repeated": 0}
+    assert (found["x"]["lowest"], found["x"]["highest"]) == (least, most)
+    assert found["ids"] == {"rows": ROWS, "repeated": 0}
+    assert found["once"] == {"rows": rows, "repeated": 0}
+    assert (found["near"]["outside"], found["plain"]["outside"]) == (far, far)
+    assert found["ordered"]["outside"] == unordered
+    assert (found["rate"]["labelled"], found["rate"]["positives"]) == (rows, positives)
+    assert found["fresh"]["age_seconds"] == pytest.approx((NOW - known.astimezone(UTC)).total_seconds())
+    whole = area_of(folder, snapshot_of(folder), "x0")[0]
+    assert found["leak"]["feature"] == "x0"
+    assert found["leak"]["highest"] == pytest.approx(whole, abs=3 * 0.0016)
+    drawn = sum(min(100_000, count) for count in (positives, rows - positives))
+    assert found["leak"]["rows"] == pytest.approx(drawn, rel=0.02)
+    # The baseline grows with the root: its tenths end at the roots of 0.1, 0.2, ...
+    psi = sum((count / rows - 0.1) * math.log(count / rows / 0.1) for count in tenths)
+    assert found["moved"]["columns"]["x1"]["value"] == pytest.approx(psi, rel=2e-3)
+    assert found["served"]["columns"]["x1"]["rows_baseline"] == rows
+    profile = Profile.from_json(objects.get(training_key("a1")) or {})
+    assert profile.columns["x0"].rows == rows - snapshot.numbers["data"]["rows"]["holdout"]
 
 
 def evaluates(folder: Path, snapshot: Ran) -> None:
@@ -249,12 +291,18 @@ def matches_at_random_keys(folder: Path) -> None:
 
 
 def area(folder: Path, name: str, chosen: str) -> tuple[float, int, int]:
+    """Of a model's scores for the chosen rows of the holdout."""
+    held = f"'{out(folder, 'snapshot', 'holdout')}/data.parquet'"
+    return area_of(
+        folder, f"FROM {held} JOIN '{folder}/{name}/predictions.parquet' USING (row_id) WHERE {chosen}", "score"
+    )
+
+
+def area_of(folder: Path, rows: str, score: str) -> tuple[float, int, int]:
     """The share of pairs of positive and negative rows in the right order, a tie as half; the counts of both."""
     query = f"""
         WITH scored AS (
-            SELECT score, sum(y) AS positives, sum(1 - y) AS negatives
-            FROM '{out(folder, "snapshot", "holdout")}/data.parquet'
-            JOIN '{folder}/{name}/predictions.parquet' USING (row_id) WHERE {chosen} GROUP BY score
+            SELECT {score} AS score, sum(y) AS positives, sum(1 - y) AS negatives {rows} GROUP BY 1
         ), below AS (
             SELECT *, sum(negatives) OVER (ORDER BY score ROWS UNBOUNDED PRECEDING) - negatives AS lower FROM scored
         )
@@ -270,6 +318,9 @@ def policy(folder: Path) -> dict[str, Any]:
         "main": source("rows", str(folder / "sources" / "main"), event_time="placed", key=["id"]),
         "prices": source("features", str(folder / "sources" / "prices"), known_at="known", join=["shop"]),
         "labels": source("labels", str(folder / "sources" / "labels"), known_at="known", join=["id"]),
+        "served": source(
+            "predictions", str(folder / "sources" / "main"), event_time="placed", key=["id"], columns=SERVED
+        ),
     }
     gate = {
         "name": "same",
@@ -290,9 +341,21 @@ def policy(folder: Path) -> dict[str, Any]:
         "format": {"csv": None},
         "validation": {
             "checks": [
+                check("many", "row_count", min=1),
+                check("types", "schema", columns={"x0": "number", "tier": "integer", "region": "string"}),
                 check("priced", "null_ratio", column="f0", max=0.5),
                 check("x", "range", column="x0", min=0, max=1),
                 check("ids", "unique", source="main", columns=["id"]),
+                check("once", "unique", columns=["row_id"]),
+                check("near", "allowed_values", column="region", values=["r0", "r1", "r2"], tolerate=0.6),
+                check("plain", "pattern", column="region", regex="r[0-2]", tolerate=0.6),
+                check("hexadecimal", "pattern", column="id", regex="[0-9a-f]{32}"),
+                check("ordered", "sql", expression="x0 > x1", tolerate=0.6),
+                check("rate", "label_rate", min=0.1, max=0.5),
+                check("leak", "leakage", max_auc=0.98),
+                check("fresh", "freshness", max_age=DAY),
+                check("moved", "drift", columns=["x1"], method="psi", max=1),
+                check("served", "skew", source="served", columns=["x1", "region"], method="psi", max=0.01),
             ]
         },
         "evaluation": {
@@ -306,6 +369,8 @@ def policy(folder: Path) -> dict[str, Any]:
 
 
 def check(name: str, kind: str, source: str | None = None, **arguments: Any) -> dict[str, Any]:
+    if kind == "skew":
+        source, arguments = None, {**arguments, "source": source}
     return {"name": name, "kind": kind, "source": source, "over": None, "on_fail": "stop", "arguments": arguments}
 
 

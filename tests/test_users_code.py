@@ -144,6 +144,25 @@ def test_each_model_is_given_rows_prepared_by_its_own(target: str, tmp_path: Pat
     assert third["outcome"] == "held"
 
 
+@pytest.mark.parametrize("target", ["sagemaker", pytest.param("kubeflow", marks=pytest.mark.soak)])
+def test_a_champion_whose_command_fails_is_told_and_decides_nothing(target: str, tmp_path: Path) -> None:
+    spec = project.make(tmp_path / "toy", days=70)
+    broken, predict = tmp_path / "broken", spec.parent / "predict.py"
+    predict.write_text(
+        f"import os\nif os.path.exists({str(broken)!r}): raise SystemExit('no column x today')\n" + predict.read_text()
+    )
+    [first] = attempts(project.run(spec, "--at", FIRST, target=target))
+    assert first["outcome"] == "candidate", first["error"] or first["reason"]
+    broken.touch()
+    predict.write_text(project.PREDICT)
+
+    [second] = attempts(project.run(spec, "--at", SECOND, target=target))
+    assert second["outcome"] == "held", second["error"] or second["reason"]
+    assert second["evaluation"]["champion"] == "not_comparable"
+    assert "no column x today" in json.dumps(second["evaluation"])
+    assert "no column x today" in second["reason"]
+
+
 CHECKPOINTED = """
 import os, time
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import hashlib
 import json
 import shlex
@@ -33,6 +35,13 @@ if TYPE_CHECKING:
 )
 @click.option("--env", "environment", metavar="E", help="An environment of the spec.")
 @click.option("--row", metavar="ROW", help="A row of the spec's matrix. Default: all, each in a folder of its own.")
+@click.option(
+    "--require",
+    "required",
+    multiple=True,
+    metavar="native[:FEATURE]",
+    help="Fail where a target only emulates what the spec uses: any feature, or those named (`native:trigger.*`).",
+)
 @click.option("--check", is_flag=True, help="Write nothing; exit 4 if what --out holds is not what would be written.")
 @click.option("--stdout", is_flag=True, help="Print the files instead of writing them.")
 def compile_(
@@ -41,25 +50,28 @@ def compile_(
     out: Path | None,
     environment: str | None,
     row: str | None,
+    required: tuple[str, ...],
     check: bool,
     stdout: bool,
 ) -> int:
     """Compile SPEC into the pipeline definitions of its targets.
 
     The same spec gives the same bytes on every machine, at any time: keep the output in the repository and let CI run
-    --check on every change.
+    --check on every change. What a target does not do by itself is told, and is in the bundle's FIDELITY.md; --require
+    makes it an error.
 
     \b
     Examples:
       ctc compile ctc.yaml --out pipelines
       ctc compile ctc.yaml --out pipelines --check
       ctc compile ctc.yaml --target sagemaker --env prod --stdout
+      ctc compile ctc.yaml --out pipelines --require native:record.always --require native:trigger.*
     """
     if stdout and (check or out):
         raise click.UsageError("--stdout goes alone: it writes nothing, so --out and --check have no meaning beside it")
     if not stdout and out is None:
         raise click.UsageError("say where to write with --out DIR, or use --stdout")
-    made = _compile(spec, targets, environment, row)
+    made = _compile(spec, targets, environment, row, _native(required))
     if made is None:
         return SPEC_ERRORS
     if stdout:
@@ -84,7 +96,27 @@ class _Made:
     rows: tuple[str, ...]
 
 
-def _compile(path: Path, chosen: tuple[str, ...], environment: str | None, row: str | None) -> _Made | None:
+def _native(required: tuple[str, ...]) -> tuple[str, ...]:
+    """The patterns of features in `--require`; a usage error where one is spelt wrong, or stands for no feature."""
+    from ctc import targets as registry
+
+    found = []
+    for word in required:
+        level, _, pattern = word.partition(":")
+        if level != "native":
+            raise click.UsageError(f"--require {word}: write `native`, or `native:FEATURE`")
+        known = {feature for name in registry.NAMES for feature in registry.load(name).CAPABILITIES}
+        if pattern and not fnmatch.filter(known, pattern):
+            near = difflib.get_close_matches(pattern, known, 1)
+            hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(sorted(known))}"
+            raise click.UsageError(f"--require {word}: no target knows the feature `{pattern}`; {hint}")
+        found.append(pattern or "*")
+    return tuple(found)
+
+
+def _compile(
+    path: Path, chosen: tuple[str, ...], environment: str | None, row: str | None, native: tuple[str, ...]
+) -> _Made | None:
     """None when a spec or a target has errors. Findings are printed, those that targets have in common once."""
     from ctc.language.load import FIRST_ROW, load_spec
     from ctc.language.render import rows_of
@@ -106,7 +138,7 @@ def _compile(path: Path, chosen: tuple[str, ...], environment: str | None, row: 
     found: dict[Diagnostic, None] = {}
     deployments = [(name, key) for key in ((row,) if row is not None or not rows else rows) for name in wanted]
     for name, key in deployments:
-        made, findings = _deployment(document, environment, name, key)
+        made, findings = _deployment(document, environment, name, key, native)
         found.update(dict.fromkeys(findings))
         if made is not None:
             compiled[name if key is None else f"{key}/{name}"] = made
@@ -115,7 +147,7 @@ def _compile(path: Path, chosen: tuple[str, ...], environment: str | None, row: 
 
 
 def _deployment(
-    document: Document, environment: str | None, target: str, row: str | None
+    document: Document, environment: str | None, target: str, row: str | None, native: tuple[str, ...]
 ) -> tuple[dict[str, bytes] | None, tuple[Diagnostic, ...]]:
     """The files of one target and row, None where there are errors, and what is found on the way."""
     from ctc import targets as registry
@@ -128,7 +160,7 @@ def _deployment(
     loaded = load_spec(document, environment, target, row)
     if loaded.spec is None:
         return None, loaded.diagnostics
-    built = build(loaded.spec, registry.load(target))
+    built = build(loaded.spec, registry.load(target), native)
     own = silenced(attach((place(item, loaded) for item in built.diagnostics), document), document)
     made = None if built.bundle is None else files(built.bundle, built.system)
     return made, (*loaded.diagnostics, *own)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
@@ -22,10 +24,13 @@ class Built(Value):
     diagnostics: tuple[Diagnostic, ...]
 
 
-def build(spec: Spec, target: Target) -> Built:
-    """Compiles `spec` for `target`. An unsupported feature is an error with its reason; nothing is dropped."""
+def build(spec: Spec, target: Target, native: Sequence[str] = ()) -> Built:
+    """Compiles `spec` for `target`. An unsupported feature is an error with its reason; nothing is dropped.
+
+    `native` are patterns (`trigger.*`) of features that the target has to carry by itself where the spec uses them.
+    """
     system = lower(spec, target.NAME)
-    diagnostics = (*_unsupported(system, target), *target.limits(system))
+    diagnostics = (*_unsupported(system, target), *_emulated(system, target, native), *target.limits(system))
     if any(item.severity is Severity.ERROR for item in diagnostics):
         return Built(system, None, diagnostics)
     return Built(system, target.emit(system), diagnostics)
@@ -42,3 +47,16 @@ def _unsupported(system: System, target: Target) -> tuple[Diagnostic, ...]:
                 )
             )
     return tuple(found)
+
+
+def _emulated(system: System, target: Target, native: Sequence[str]) -> Iterator[Diagnostic]:
+    for feature, origin in system.features:
+        capability = target.CAPABILITIES[feature]
+        if capability.support is Support.EMULATED and any(fnmatchcase(feature, pattern) for pattern in native):
+            yield Diagnostic(
+                "CT300",
+                Severity.ERROR,
+                f"{target.NAME} emulates `{feature}`, which is required to be native: {capability.reason}",
+                origin,
+                help="compile for another target, change the spec, or leave --require out",
+            )

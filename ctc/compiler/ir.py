@@ -67,9 +67,11 @@ class Step(Value):
     static step document of our own steps (None for the user's).
 
     Of the user's steps: `apply` is the command that prepares rows by what `prepare` learnt, `digests` what the files
-    of an input must be (`sha256:...`), `csv` the delimiter of the rows that it reads, empty for Parquet. A step with
-    `checkpoints` is given a folder that every try and every launch of its attempt finds again. `program` is what runs
-    the command (`targets/shim.py`): the `shim` to its end, the `probe` as a server that it asks; it is told `options`.
+    of an input must be (`sha256:...`), `csv` the delimiter of the rows that it reads, empty for Parquet. `secrets` are
+    the variables of its command whose values are secrets, each with the secret's name. A step with `checkpoints` is
+    given a folder that every try and every launch of its attempt finds again. `program` is what runs the command
+    (`targets/shim.py`): the `shim` to its end, the `adapter` with another platform's variables around it, the `probe`
+    as a server that it asks; it is told `options`.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Step(Value):
     spot: Spot | None = None
     apply: tuple[str, ...] = ()
     digests: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
     checkpoints: bool = False
     csv: str = ""
     program: str = "shim"

@@ -40,6 +40,9 @@ CSV, READY, INPUT = "csv_", "ready_", "input_"
 SEEN = ("train", "valid", "rows")
 """The outputs of the snapshot that the user's code reads."""
 
+_STORES = {"vertex": "gs"}
+"""The scheme of a bucket that is named without one, by target."""
+
 MODELS = ("contender", "champion")
 
 ABSENT = "absent"
@@ -56,7 +59,7 @@ def digest(spec: Spec) -> str:
 def lower(spec: Spec, target: str) -> System:
     """The system that `target` emits."""
     settings = spec.targets[target]
-    root = f"{bucket_uri(str(settings['bucket']))}/{spec.model_name}/{spec.environment}/{target}"
+    root = f"{bucket_uri(str(settings['bucket']), target)}/{spec.model_name}/{spec.environment}/{target}"
     build = _Builder(spec, target, root, digest(spec))
     return System(
         name=spec.deployed_name,
@@ -73,9 +76,9 @@ def lower(spec: Spec, target: str) -> System:
     )
 
 
-def bucket_uri(bucket: str) -> str:
-    """A bucket's URI; a bare name is one of the S3 protocol, which Kubeflow's object store speaks too."""
-    return bucket.rstrip("/") if "://" in bucket else f"s3://{bucket}"
+def bucket_uri(bucket: str, target: str = "") -> str:
+    """A bucket's URI; a bare name is the target's own store's, else the S3 protocol, which Kubeflow's speaks too."""
+    return bucket.rstrip("/") if "://" in bucket else f"{_STORES.get(target, 's3')}://{bucket}"
 
 
 class _Builder:
@@ -286,12 +289,15 @@ class _Builder:
                 *((name, plain(value)) for name, value in training.env.items() if not isinstance(value, Secret)),
             ),
             imports=imports,
+            secrets=tuple((name, value.secret) for name, value in training.env.items() if isinstance(value, Secret)),
             csv=self.csv,
             resources=Resources(training.resources.cpu, training.resources.memory, training.resources.disk),
             timeout=training.timeout,
             retries=training.retries,
             **fields,
         )
+        if training.interface is not None and name != "prepare":
+            step = replace(step, program="adapter", options=(("interface", training.interface),))
         return self._with_inputs(step)
 
     def _with_inputs(self, step: Step) -> Step:
@@ -342,6 +348,8 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
         features.append(("staleness", "trigger_policy.staleness"))
     if spec.training.retries:
         features.append(("step.retries", "training.retries"))
+    if any(isinstance(value, Secret) for value in spec.training.env.values()):
+        features.append(("step.secrets", "training.env"))
     if spec.training.spot is not None:
         features.append(("step.spot", "training.spot"))
     return tuple(sorted(set(features)))

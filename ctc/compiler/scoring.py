@@ -102,6 +102,7 @@ def score_step(spec: Spec, score: Score, model: str) -> Step:
         environment=tuple(
             (name, plain(value)) for name, value in training.env.items() if not isinstance(value, Secret)
         ),
+        secrets=tuple((name, value.secret) for name, value in training.env.items() if isinstance(value, Secret)),
         inputs=(("predictions", Ref(f"predict-{model}", "predictions")), ("holdout", Ref("snapshot", "holdout"))),
         outputs=("out",),
         resources=Resources(training.resources.cpu, training.resources.memory, training.resources.disk),

@@ -111,7 +111,7 @@ def _trigger(trigger: Trigger, spec: Spec) -> dict[str, Any]:
             return {**common, "kind": "schedule", "cron": cron, "timezone": timezone}
         case NewDataTrigger(min_rows, settle):
             wanted = {"min_rows": min_rows, "settle": settle.total_seconds()}
-            return {**common, "kind": "new_data", **wanted, "labelled": spec.label is not None}
+            return {**common, "kind": "new_data", **wanted}
         case ManualTrigger():
             return {**common, "kind": "manual"}
         case EventTrigger(name, dedupe_by, max_age):

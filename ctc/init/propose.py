@@ -28,6 +28,12 @@ ADDRESSES: Mapping[str, Mapping[str, str]] = {
         "role": "arn:aws:iam::123456789012:role/{name}-ct",
         "bucket": "{name}-ct",
     },
+    "vertex": {
+        "project": "my-project",
+        "region": "us-central1",
+        "service_account": "{name}-ct@my-project.iam.gserviceaccount.com",
+        "bucket": "{name}-ct",
+    },
 }
 """What stands for the addresses that only the user knows, by target; one without an entry gets the schema's keys."""
 

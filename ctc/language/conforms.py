@@ -18,7 +18,10 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    # JSON Schema takes 2.0 for an integer, and so does the loader.
+    "integer": lambda value: (
+        (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+    ),
 }
 
 _SAID = ("description", "examples", "patternErrorMessage", "x-not-run", "x-not-yet", "$schema", "$defs")

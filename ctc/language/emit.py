@@ -115,15 +115,9 @@ def _number(value: float) -> str:
     return text if "." in text else f"{text}.0"
 
 
-def _key(key: str) -> str:
-    if key == "<<":
-        raise _unwritable("the key `<<` merges")
-    return scalar(key)
-
-
 def _flow(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{scalar(key)}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
     return scalar(value)
@@ -135,19 +129,19 @@ def _entry(key: str, value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, Noted):
         note, inner = _comment(value.comment), value.value
     if isinstance(inner, Mapping) and inner:
-        yield f"{indent}{_key(key)}:" + (f"  {note}" if note else "")
+        yield f"{indent}{scalar(key)}:" + (f"  {note}" if note else "")
         for name, item in inner.items():
             yield from _entry(name, item, depth + 1)
         return
     wrap = isinstance(inner, Line) and inner.wrap and bool(inner.value)
-    line = f"{indent}{_key(key)}: {_flow(inner.value if isinstance(inner, Line) else inner)}"
+    line = f"{indent}{scalar(key)}: {_flow(inner.value if isinstance(inner, Line) else inner)}"
     if not note and (len(line) <= WIDTH or not wrap):
         yield line
     elif len(line) + 2 + len(note) <= WIDTH:
         yield f"{line}  {note}"
     else:
         yield from ([f"{indent}{note}"] if note else [])
-        yield from _wrapped(_key(key), inner.value, indent) if wrap and len(line) > WIDTH else [line]
+        yield from _wrapped(scalar(key), inner.value, indent) if wrap and len(line) > WIDTH else [line]
 
 
 def _wrapped(key: str, items: Sequence[Any], indent: str) -> Iterator[str]:

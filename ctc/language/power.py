@@ -35,6 +35,15 @@ _ALIKE = 0.95
 _DISAGREE, _AGREE = 0.05, 0.01
 """The share of rows that only one of two successive models gets right, as a rule and at best; measured there too."""
 
+_ERRORS = "an error has no upper bound, so its spread is known from data only"
+_RANKED = "its spread depends on the number of groups and of relevant rows in each, which the spec does not state"
+_WITHOUT_FORMULA = {
+    **dict.fromkeys(("mae", "rmse", "mape", "pinball", "r2"), _ERRORS),
+    **dict.fromkeys(("log_loss",), "a surely wrong score costs without limit, so its spread is known from data only"),
+    **dict.fromkeys(("ndcg",), _RANKED),
+}
+"""Why no closed formula can say what a gate on a metric sees."""
+
 _SUREST = 1 - 1e-9
 """No test is asked for more: beyond it a normal bound says nothing."""
 
@@ -267,7 +276,7 @@ def _standard_errors(
     if metric.kind == "accuracy":
         usual, best = (accuracy_gain_se(volume.rows, share) for share in (_DISAGREE, _AGREE))
         return usual, best, (str(volume), f"one model alone right on {_DISAGREE:.0%} of them")
-    return None, None, (f"no formula for {metric.kind}",)
+    return None, None, (_WITHOUT_FORMULA.get(metric.kind, "its spread is known from data only"),)
 
 
 def _correlation(spec: Spec, attempts: float | None) -> tuple[float, str]:

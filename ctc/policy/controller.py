@@ -150,7 +150,7 @@ def _resume(draft: Draft, evidence: Evidence, waking: Waking) -> Draft:
     wanted, counted = waking.rules.resume_rows, evidence.new_rows.get(RESUME)
     if draft.state.hold is None or wanted is None or not isinstance(counted, NewRows) or counted.rows < wanted:
         return draft
-    return resume(draft, f"{counted.rows} new labelled rows since the rollback, {wanted} wanted", "")
+    return resume(draft, f"{counted.rows} new {counted.called} since the rollback, {wanted} wanted", "")
 
 
 def _give_up(kept: Kept, draft: Draft, identity: Identity, now: datetime) -> Outcome:

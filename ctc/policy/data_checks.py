@@ -108,9 +108,12 @@ def freshness(arguments: Arguments, found: Found, now: datetime) -> Answer:
 
 
 def label_rate(arguments: Arguments, found: Found, _: datetime) -> Answer:
-    """`found`: labelled rows, and the positive ones among them."""
-    labelled, positives = int(found["labelled"] or 0), int(found["positives"] or 0)
+    """`found`: labelled rows, and the positive ones among them; neither where no label has two classes."""
     low, high = arguments.get("min"), arguments.get("max")
+    if "labelled" not in found:
+        nothing = dict.fromkeys(("labelled", "positives", "rate"))
+        return Answer("not_evaluable", "the spec has no label of two classes", {**nothing, "min": low, "max": high})
+    labelled, positives = int(found["labelled"] or 0), int(found["positives"] or 0)
     numbers: dict[str, Any] = {"labelled": labelled, "positives": positives, "rate": None, "min": low, "max": high}
     if labelled == 0:
         return Answer("not_evaluable", "no row has a label", numbers)

@@ -77,10 +77,19 @@ class Health:
 
 @dataclass(frozen=True)
 class NewRows:
-    """`rows` labelled rows of the main source; `unsettled` of them became known within the settling time."""
+    """Rows of the main source that have their label, or all where there is none.
+
+    `unsettled` of them became known within the settling time.
+    """
 
     rows: int
     unsettled: int = 0
+    labelled: bool = True
+
+    @property
+    def called(self) -> str:
+        """What they are, in messages."""
+        return "labelled rows" if self.labelled else "rows"
 
 
 @dataclass(frozen=True)

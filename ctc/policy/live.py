@@ -114,7 +114,7 @@ def answer(
         return "fired", reason, numbers
     if isinstance(found.mature, NotEvaluable) or found.mature is None or found.change is None:
         why = "they were not counted" if not isinstance(found.mature, NotEvaluable) else found.mature.reason
-        return "not_evaluable", f"{reason}; labelled rows since the change: {why}", numbers
+        return "not_evaluable", f"{reason}; mature rows since the change: {why}", numbers
     numbers |= {"change": format_instant(found.change), "mature_rows": found.mature, "wait_for": wanted}
-    counted = f"{found.mature} labelled rows since the change at {format_instant(found.change)}, {wanted} wanted"
+    counted = f"{found.mature} mature rows since the change at {format_instant(found.change)}, {wanted} wanted"
     return ("fired" if found.mature >= wanted else "quiet"), f"{reason}; {counted}", numbers

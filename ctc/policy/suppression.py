@@ -146,7 +146,7 @@ def _rearm(limits: Limits, state: State, evidence: Evidence, now: datetime) -> S
     if isinstance(counted, NotEvaluable):
         return Suppression("rearm", f"{promoted_nothing}; new rows since then: not evaluable ({counted.reason})")
     if counted.rows < limits.rearm_rows:
-        rows = f"{counted.rows} new labelled rows since then, {limits.rearm_rows} wanted"
+        rows = f"{counted.rows} new {counted.called} since then, {limits.rearm_rows} wanted"
         return Suppression("rearm", f"{promoted_nothing}; {rows}")
     return None
 

@@ -83,9 +83,9 @@ def _event(trigger: Mapping[str, Any], state: State, evidence: Evidence, now: da
         return Answer(name, "event", "fired", said, numbers)
     counted = evidence.new_rows.get(name, NotEvaluable("the rows were not counted"))
     if isinstance(counted, NotEvaluable):
-        return Answer(name, "event", "not_evaluable", f"{said}; labelled rows since then: {counted.reason}", numbers)
+        return Answer(name, "event", "not_evaluable", f"{said}; rows since then: {counted.reason}", numbers)
     numbers |= {"mature_rows": counted.rows, "wait_for": wanted}
-    rows = f"{said}; {counted.rows} labelled rows since then, {wanted} wanted"
+    rows = f"{said}; {counted.rows} {counted.called} since then, {wanted} wanted"
     return Answer(name, "event", "fired" if counted.rows >= wanted else "quiet", rows, numbers)
 
 
@@ -116,15 +116,14 @@ def _new_data(trigger: Mapping[str, Any], evidence: Evidence) -> Answer:
     counted = evidence.new_rows.get(name, NotEvaluable("the rows were not counted"))
     if isinstance(counted, NotEvaluable):
         return Answer(name, "new_data", "not_evaluable", counted.reason)
-    row = "labelled rows" if trigger.get("labelled", True) else "rows"
-    answer, reason = _judge_rows(counted, trigger["min_rows"], trigger["settle"], row)
+    answer, reason = _judge_rows(counted, trigger["min_rows"], trigger["settle"])
     numbers = {"rows": counted.rows, "min_rows": trigger["min_rows"], "unsettled": counted.unsettled}
     return Answer(name, "new_data", answer, reason, numbers)
 
 
-def _judge_rows(counted: NewRows, min_rows: int, settle: float, row: str) -> tuple[Literal["fired", "quiet"], str]:
+def _judge_rows(counted: NewRows, min_rows: int, settle: float) -> tuple[Literal["fired", "quiet"], str]:
     if counted.rows < min_rows:
-        return "quiet", f"{counted.rows} new {row}, {min_rows} wanted"
+        return "quiet", f"{counted.rows} new {counted.called}, {min_rows} wanted"
     if settle > 0 and counted.unsettled > 0:
         return "quiet", f"{counted.unsettled} rows became known within the last {settle:g} s: not settled"
-    return "fired", f"{counted.rows} new {row}, {min_rows} wanted"
+    return "fired", f"{counted.rows} new {counted.called}, {min_rows} wanted"

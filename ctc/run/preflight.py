@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ctc.diagnostics import CtcError
-from ctc.language.spec import Spec
+from ctc.language.secrets import secret_variable
+from ctc.language.spec import Secret, Spec
 from ctc.policy.windows import format_instant, parse_instant
 from ctc.run.machine import user_python
 from ctc.run.records import read_document
@@ -24,7 +25,7 @@ from ctc.run.records import read_document
 RUNTIME = ("numpy", "pyarrow", "duckdb", "ibis", "mlflow")
 """What our steps import, of the extra `runtime`."""
 
-RUNNERS = {"kubeflow": ("kfp", "kubeflow")}
+RUNNERS = {"kubeflow": ("kfp", "kubeflow"), "vertex": ("kfp", "vertex")}
 """By target: what executes its files on this machine, and the extra that brings it."""
 
 _MAGIC = b"PAR1"
@@ -53,7 +54,7 @@ def ready(spec: Spec, folder: Path, target: str, python: str | None, where: Wher
         interpreter = user_python(python, folder)
     except CtcError as error:
         problems.append(Problem(f"{error.message}; {error.help}"))
-    problems += [*_inputs(spec, folder), *_code(spec, folder, interpreter)]
+    problems += [*_inputs(spec, folder), *_code(spec, folder, interpreter), *_secrets(spec)]
     if problems:
         told = "\n".join(f"  {_told(problem, where)}" for problem in problems)
         raise CtcError(
@@ -146,6 +147,13 @@ def _inputs(spec: Spec, folder: Path) -> Iterator[Problem]:
             yield Problem(f"{away}; override it in an environment", path)
         elif not place.exists():
             yield Problem(f"{place} does not exist; bring the files there, or name where they are", path)
+
+
+def _secrets(spec: Spec) -> Iterator[Problem]:
+    for name, value in spec.training.env.items():
+        if isinstance(value, Secret) and not os.environ.get(secret_variable(value.secret), "").strip():
+            missing = f"the secret {value.secret} is not there; set the environment variable "
+            yield Problem(missing + secret_variable(value.secret), f"training.env.{name}.secret")
 
 
 def _code(spec: Spec, folder: Path, interpreter: str) -> Iterator[Problem]:

@@ -37,6 +37,11 @@ def missing(column: Any) -> Any:
     return column.isnull() | ~(_finite(number) | number.isinf()).fill_null(True)
 
 
+def present(column: Any) -> Any:
+    """The column with NULL in place of NaN: to count with, not to filter by, which is left to files' statistics."""
+    return column.nullif(float("nan")) if column.type().is_floating() else column
+
+
 def require(column: str, columns: Collection[str], where: str) -> None:
     """StepFailed, with the columns that there are, unless `column` is one of them."""
     known = [name for name in columns if not name.startswith(OWN)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import shutil
 import tempfile
@@ -120,10 +121,15 @@ def latest(read: Any, keys: list[str], by: str) -> Any:
 
 def hold(connection: Any, name: str, expression: Any) -> Any:
     """The expression, worked out once and kept for this process as the table `name`, in place of what it held."""
-    with _told():
-        # Not ibis' `create_table`, which inserts into an empty table: the engine does that on one thread.
-        connection.raw_sql(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {connection.compile(expression)}')
+    # Not ibis' `create_table`, which inserts into an empty table: the engine does that on one thread.
+    hold_query(connection, name, connection.compile(expression))
     return connection.table(name)
+
+
+def hold_query(connection: Any, name: str, sql: str) -> None:
+    """As `hold`, of a query."""
+    with _told():
+        connection.raw_sql(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {sql}')
 
 
 def asked(connection: Any, sql: str) -> dict[str, list[Any]]:
@@ -168,6 +174,61 @@ def fetched(connection: Any, expression: Any) -> dict[str, list[Any]]:
     with _told():
         columns: dict[str, list[Any]] = connection.con.sql(connection.compile(expression)).to_arrow_table().to_pydict()
     return columns
+
+
+def row(connection: Any, sql: str) -> tuple[Any, ...]:
+    """The only row that a query has, as plain values."""
+    with _told():
+        found: tuple[Any, ...] = connection.con.execute(sql).fetchall()[0]
+    return found
+
+
+def batches(connection: Any, sql: str) -> Iterator[list[Any]]:
+    """The rows of a query piece by piece, each a list of numpy arrays, by column.
+
+    The columns are numbers; those with NULL are of floats, and it becomes NaN.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    with _told():
+        for batch in pa.RecordBatchReader.from_stream(connection.con.sql(sql)):
+            # Not `to_numpy`, which loads pandas.
+            columns = (column.fill_null(math.nan) if column.null_count else column for column in batch.columns)
+            yield [np.from_dlpack(column) for column in columns]
+
+
+def arrays(connection: Any, sql: str) -> list[Any]:
+    """All of `batches`, of a query whose rows memory holds; none where there is no row."""
+    import numpy as np
+
+    return [np.concatenate(column) for column in zip(*batches(connection, sql), strict=True)]
+
+
+def fill(connection: Any, sql: str, room: Any) -> None:
+    """Writes a query's rows into the array `room`, which has a row for each of its columns and a place for each row.
+
+    StepFailed if there are not as many as places: then somebody has written to the files since the rows were counted.
+    """
+    start = 0
+    for columns in batches(connection, sql):
+        end = start + len(columns[0])
+        if end <= room.shape[1]:
+            for place, column in enumerate(columns):
+                room[place, start:end] = column
+        start = end
+    if start != room.shape[1]:
+        raise StepFailed(f"a table had {room.shape[1]} rows, and {start} when it was read again; write to other files")
+
+
+def threads(connection: Any) -> int:
+    """On how many threads the engine works."""
+    return int(row(connection, "SELECT current_setting('threads')")[0])
+
+
+def quoted(name: str) -> str:
+    """A column's name as SQL has it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 @contextmanager

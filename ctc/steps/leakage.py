@@ -5,17 +5,22 @@ whichever tells more. A text ranks by the share of positive labels that its valu
 are cut into five parts by a hash of their key, a value's share leaves the row's own part out, with one row of the
 overall share added, and rows are compared within their part. So a value that stands once tells nothing, and neither a
 key of many values nor a column of one value looks like a leak.
+
+The engine draws the rows and brings one column after the other; `ctc.policy.leaks` ranks them.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import ibis
-from ibis.expr import datatypes as dt
+import numpy as np
 
-from ctc.policy import data_checks
+from ctc.policy import data_checks, leaks
 from ctc.policy.data_checks import Answer
 from ctc.steps import engine, judged_rows
 from ctc.steps.judged_rows import Check, Place
@@ -23,20 +28,47 @@ from ctc.steps.ports import Services
 from ctc.steps.task import Task
 
 MOST_ROWS = 100_000
-"""Rows of each class that are ranked, chosen by a hash of their key. An AUC does not depend on how frequent a class
+"""Rows of each class that are ranked, chosen by the MD5 of their key. An AUC does not depend on how frequent a class
 is, so the classes may be thinned out by themselves; its standard error is then at most 0.0016."""
 
 MOST_CLASSES = 20
 """Classes of a multiclass label that are told from the rest, the most frequent ones."""
 
-FOLDS = 5
+DIGITS = 13
+"""Hexadecimal digits of a key's MD5, the first ones, that say whether its row is drawn: below `share x 16^13`."""
 
-_Y, _KEY, _FOLD = "_ctc_y", "_ctc_key", "_ctc_fold"
+_ALL: int = 16**DIGITS
+
+_CLASS, _KEY, _SAMPLE = "_ctc_class", "_ctc_key", "_ctc_leakage"
 
 
-@ibis.udf.scalar.builtin(name="hash", signature=((dt.string, dt.int64), dt.uint64))  # type: ignore[untyped-decorator]
-def _hash(text: str, salt: int) -> int:  # type: ignore[empty-body]
-    """The engine's hash of a text: the same at each run of one version of the engine."""
+@dataclass(frozen=True)
+class _Target:
+    """Class `number` against the rest, and the limits under which rows of both are drawn, of 16^DIGITS."""
+
+    number: int
+    limit: int
+    limit_of_rest: int
+
+    def of(self, classes: Any, draws: Any) -> tuple[Any, Any]:
+        """Whether each row is of the class, and whether it is ranked."""
+        positive = classes == self.number
+        return positive, draws < np.where(positive, self.limit, self.limit_of_rest)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The drawn rows' classes, draws and folds, and the classes that there is something to tell from."""
+
+    classes: Any
+    draws: Any
+    folds: Any
+    targets: tuple[_Target, ...]
+
+    @property
+    def rows(self) -> int:
+        """The most rows that are ranked for a class."""
+        return max(int(np.count_nonzero(target.of(self.classes, self.draws)[1])) for target in self.targets)
 
 
 def judge(connection: Any, task: Task, services: Services, check: Check) -> Answer:
@@ -60,111 +92,123 @@ def judge(connection: Any, task: Task, services: Services, check: Check) -> Answ
         column, kind = next(iter(unjudged.items()))
         return Answer("not_evaluable", f"`{column}` is {kind}, which cannot be ranked", told)
     labelled = table.filter(~engine.missing(table[label["column"]]))
-    best: dict[str, float] = {}
-    ranked = 0
-    for number, positive in enumerate(_targets(connection, labelled, labelled[label["column"]], data["task"])):
-        sample, positives, negatives = _sample(connection, labelled, positive, columns, at, data, number)
-        if not positives or not negatives:
-            continue
-        ranked = max(ranked, positives + negatives)
-        for column, kind in kinds.items():
-            if kind:
-                found = area(connection, sample, column, kind == "text", positives, negatives)
-                best[column] = max(best.get(column, 0.0), found, 1 - found)
-    if not ranked:
+    ranked = [column for column, kind in kinds.items() if kind]
+    chosen = labelled.select(
+        *ranked,
+        **{_KEY: _key(labelled, at, data), _CLASS: _class(connection, labelled[label["column"]], data["task"])},
+    )
+    sample = _drawn(connection, chosen)
+    if not sample.targets:
         return Answer("not_evaluable", "the labels are all of one class", told)
-    return data_checks.leakage(arguments, best, told | {"rows": ranked})
+    best = _areas(connection, {column: chosen[column].type() for column in ranked}, sample)
+    return data_checks.leakage(arguments, best, told | {"rows": sample.rows})
 
 
-def area(connection: Any, sample: Any, column: str, text: bool, positives: int, negatives: int) -> float:
-    """The ROC AUC of a column for `_ctc_y` (1 or 0), of whose rows there are that many of each class.
-
-    Of numbers the one with missing values at the end that makes it differ more from one half.
-    """
-    if text:
-        wins, _, _, pairs = _wins(connection, _told_by_others(sample, column, positives, negatives), _FOLD)
-        return wins / pairs if pairs else 0.5
-    present = sample.filter(~engine.missing(sample[column]))
-    cells = present.group_by(value=present[column]).aggregate(positive=present[_Y].sum(), rows=present.count())
-    wins, placed, against, _ = _wins(connection, cells.mutate(**{_FOLD: 0}), _FOLD)
-    without, without_against = positives - placed, negatives - against
-    ties = 0.5 * without * without_against
-    lowest = (wins + placed * without_against + ties) / (positives * negatives)
-    highest = (wins + without * against + ties) / (positives * negatives)
-    return max(lowest, highest, key=lambda found: abs(found - 0.5))
-
-
-def _wins(connection: Any, cells: Any, part: str) -> tuple[float, int, int, float]:
-    """Pairs of a positive and a negative row in the right order (ties half), the rows of both classes, and all pairs.
-
-    Pairs are of rows of one `part`.
-    """
-    grouped = cells.group_by([part, "value"]).aggregate(positive=cells["positive"].sum(), rows=cells["rows"].sum())
-    negative = grouped["rows"] - grouped["positive"]
-    upto = negative.sum().over(ibis.cumulative_window(group_by=part, order_by=grouped["value"]))
-    counted = grouped.mutate(_ctc_negative=negative, _ctc_below=upto - negative)
-    right = counted["positive"].cast("float64") * (counted["_ctc_below"] + counted["_ctc_negative"] / 2.0)
-    parts = counted.group_by(part).aggregate(
-        wins=right.sum(), positive=counted["positive"].sum(), negative=counted["_ctc_negative"].sum()
-    )
-    pairs = parts["positive"].cast("float64") * parts["negative"]
-    found = engine.one(
-        connection,
-        parts.aggregate(
-            wins=parts["wins"].sum(), placed=parts["positive"].sum(), against=parts["negative"].sum(), pairs=pairs.sum()
-        ),
-    )
-    return (
-        float(found["wins"] or 0.0),
-        int(found["placed"] or 0),
-        int(found["against"] or 0),
-        float(found["pairs"] or 0),
-    )
-
-
-def _told_by_others(sample: Any, column: str, positives: int, negatives: int) -> Any:
-    """Cells of one text and fold; `value` is the share of positives that the text has in the other folds."""
-    cells = sample.group_by([column, _FOLD]).aggregate(positive=sample[_Y].sum(), rows=sample.count())
-    whole = ibis.window(group_by=column)
-    others = cells["positive"].sum().over(whole) - cells["positive"]
-    count = cells["rows"].sum().over(whole) - cells["rows"]
-    prior = positives / (positives + negatives)
-    return cells.mutate(value=(others + prior) / (count + 1.0))
-
-
-def _targets(connection: Any, table: Any, label: Any, task: str) -> list[Any]:
-    """What is to be told: a binary label, each frequent class against the rest, or a number above its median."""
+def _class(connection: Any, label: Any, task: str) -> Any:
+    """What is to be told, as whole numbers: a binary label, each frequent class, or a number above its median."""
     if task == "binary":
-        return [label if label.type().is_boolean() else label == 1]
+        return (label if label.type().is_boolean() else label == 1).cast("int64")
     if task == "multiclass":
-        counted = table.group_by(value=label).aggregate(rows=table.count())
-        frequent = counted.order_by([counted["rows"].desc(), counted["value"]]).limit(MOST_CLASSES)
-        found = engine.one(connection, frequent.aggregate(values=frequent["value"].collect()))
-        return [label == value for value in found["values"] or []]
-    return [label > engine.one(connection, table.aggregate(middle=label.cast("float64").median()))["middle"]]
+        counted = label.as_table().group_by(value=label).aggregate(rows=lambda t: t.count())
+        frequent = counted.order_by([ibis.desc("rows"), "value"]).limit(MOST_CLASSES)
+        values = engine.fetched(connection, frequent.select("value"))["value"]
+        return ibis.cases(*((label == value, number) for number, value in enumerate(values)), else_=-1).cast("int64")
+    middle = engine.one(connection, label.as_table().aggregate(middle=label.cast("float64").median()))["middle"]
+    return (label > middle).cast("int64")
 
 
-def _sample(
-    connection: Any, table: Any, positive: Any, columns: list[str], at: Place, data: Mapping[str, Any], number: int
-) -> tuple[Any, int, int]:
-    """At most about `MOST_ROWS` rows of each class with their class and fold, and how many there are of both."""
-    chosen = table.select(*columns, **{_KEY: _key(table, at, data), _Y: positive.cast("int64")})
-    found = engine.one(connection, chosen.aggregate(positives=chosen[_Y].sum(), rows=chosen.count()))
-    counts = {1: int(found["positives"] or 0), 0: int(found["rows"]) - int(found["positives"] or 0)}
-    if max(counts.values()) > MOST_ROWS:
-        draw = _hash(chosen[_KEY], ibis.literal(1)).cast("float64") / 2.0**64
-        shares = {side: MOST_ROWS / max(count, MOST_ROWS) for side, count in counts.items()}
-        chosen = chosen.filter(draw < ibis.ifelse(chosen[_Y] == 1, shares[1], shares[0]))
-    fold = _hash(chosen[_KEY], ibis.literal(2)) % FOLDS
-    held = engine.hold(connection, f"_ctc_leak_{number}", chosen.mutate(**{_FOLD: fold}).drop(_KEY))
-    found = engine.one(connection, held.aggregate(positives=held[_Y].sum(), rows=held.count()))
-    positives = int(found["positives"] or 0)
-    return held, positives, int(found["rows"]) - positives
+def _drawn(connection: Any, chosen: Any) -> _Sample:
+    """Keeps at most about `MOST_ROWS` rows of each class, and of its rest, as the table `_SAMPLE`."""
+    query = connection.compile(chosen)
+    counted = engine.asked(connection, f"SELECT {_CLASS} AS class, count(*) AS rows FROM ({query}) GROUP BY 1")
+    counts = dict(zip(counted["class"], counted["rows"], strict=True))
+    total = sum(counts.values())
+    # Of two classes one tells as much as the other.
+    numbers = [number for number in sorted(counts) if number >= 0 and not (number == 0 and set(counts) <= {0, 1})]
+    if not numbers:
+        nothing = np.empty(0, dtype=np.int64)
+        return _Sample(nothing, nothing, nothing, ())
+    targets = [_Target(number, _limit(counts[number]), _limit(total - counts[number])) for number in numbers]
+    limits = {
+        number: max(target.limit if target.number == number else target.limit_of_rest for target in targets)
+        for number in counts
+    }
+    wanted = " ".join(
+        f"WHEN {number} THEN _ctc_hash < '{limit:0{DIGITS}x}'" for number, limit in limits.items() if limit < _ALL
+    )
+    where = f"WHERE CASE {_CLASS} {wanted} ELSE true END" if wanted else ""
+    engine.hold_query(
+        connection,
+        _SAMPLE,
+        f"SELECT * EXCLUDE ({_KEY}, _ctc_hash), CAST('0x' || left(_ctc_hash, {DIGITS}) AS BIGINT) AS _ctc_draw, "
+        f"CAST('0x' || right(_ctc_hash, 8) AS BIGINT) % {leaks.FOLDS} AS _ctc_fold "
+        f"FROM (SELECT *, md5({_KEY}) AS _ctc_hash FROM ({query})) {where}",
+    )
+    query = f"SELECT {_CLASS}, _ctc_draw, _ctc_fold FROM {_SAMPLE}"
+    classes, draws, folds = engine.arrays(connection, query)
+    return _Sample(classes, draws, folds, tuple(target for target in targets if _tells(target, classes, draws)))
+
+
+def _tells(target: _Target, classes: Any, draws: Any) -> bool:
+    """Whether rows of both kinds are ranked."""
+    positive, ranked = target.of(classes, draws)
+    return bool((positive & ranked).any() and (~positive & ranked).any())
+
+
+def _limit(rows: int) -> int:
+    """Below which number, of 16^DIGITS, a row is drawn of so many."""
+    return _ALL * MOST_ROWS // max(rows, MOST_ROWS)
+
+
+def _areas(connection: Any, kinds: Mapping[str, Any], sample: _Sample) -> dict[str, float]:
+    """By column the highest ROC AUC for any of the classes: some are ranked while the engine brings the next one."""
+    found: dict[str, float] = {}
+    ranking: deque[tuple[str, Future[float]]] = deque()
+    with ThreadPoolExecutor(engine.threads(connection)) as workers:
+        for column, kind in kinds.items():
+            if len(ranking) > engine.threads(connection):
+                name, area = ranking.popleft()
+                found[name] = area.result()
+            values, there = _values(connection, column, kind)
+            ranking.append((column, workers.submit(_area, sample, values, there == 1, bool(kind.is_string()))))
+        found |= {name: area.result() for name, area in ranking}
+    return found
+
+
+def _values(connection: Any, column: str, kind: Any) -> list[Any]:
+    """A column of the sample as numbers, and whether each is there."""
+    name = engine.quoted(column)
+    # Without a window the engine keeps the order in which rows were written.
+    there, order = f"{name} IS NOT NULL", ""
+    if kind.is_floating():
+        value, there = name, f"{there} AND NOT isnan({name})"
+    elif kind.is_signed_integer() or kind.is_boolean():
+        # With NULL they would become floats, which do not hold all of them.
+        value = f"COALESCE(CAST({name} AS BIGINT), 0)"
+    else:
+        value, order = f"dense_rank() OVER (ORDER BY {name})", " ORDER BY rowid"
+    return engine.arrays(connection, f"SELECT {value}, CAST({there} AS TINYINT) FROM {_SAMPLE}{order}")
+
+
+def _area(sample: _Sample, values: Any, present: Any, text: bool) -> float:
+    """The highest ROC AUC of a column for any of the classes, in the better direction."""
+    best = 0.0
+    for target in sample.targets:
+        positive, ranked = target.of(sample.classes, sample.draws)
+        if text:
+            found = leaks.of_texts(values[ranked], sample.folds[ranked], positive[ranked])
+        else:
+            without = positive[ranked & ~present]
+            placed = ranked & present
+            positives = int(np.count_nonzero(without))
+            found = leaks.of_numbers(values[placed], positive[placed], positives, len(without) - positives)
+        best = max(best, found, 1 - found)
+    return best
 
 
 def _key(table: Any, at: Place, data: Mapping[str, Any]) -> Any:
     if at.source is None:
-        return table["row_id"]
+        return table["row_id"].fill_null("")
     described = data["sources"][at.source]
     names = described["key"] or (described["join"] or {}).get("key") or list(table.columns)
     return ibis.literal("|").join([table[name].cast("string").fill_null("") for name in names])

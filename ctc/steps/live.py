@@ -195,7 +195,8 @@ def _performance(
             & (rows["_ctc_event"] < engine.literal(end))
             & (rows["_ctc_known"] <= engine.literal(at))
         )
-        found = engine.fetched(connection, chosen.select("label", "score").order_by(["label", "score"]))
+        order = ["group", "label", "score"]
+        found = engine.fetched(connection, chosen.select(*order).order_by(order))
         labels, scores = (np.array(found[name], dtype=np.float64) for name in ("label", "score"))
         if len(labels) < trigger["min_rows"]:
             reason = (
@@ -203,7 +204,9 @@ def _performance(
             )
             return Moment(at, None, reason, {"rows": len(labels), "min_rows": trigger["min_rows"]})
         try:
-            value = metrics.value(trigger["metric"], labels, scores)
+            grouped = np.unique(np.array(found["group"], dtype=np.str_), return_inverse=True)[1]
+            groups = () if data.get("ranking") is None else (grouped,)
+            value = metrics.value(trigger["metric"], labels, scores, *groups)
         except NoNumber as error:
             return Moment(at, None, str(error), {"rows": len(labels)})
         if not math.isfinite(value):

@@ -41,7 +41,7 @@ def count(data: Mapping[str, Any], asked: Sequence[RowsQuestion], now: datetime)
             chosen = chosen.filter(chosen["_ctc_event"] >= engine.literal(question.start))
         unsettled = chosen["_ctc_known"] >= engine.literal(question.unsettled_since)
         found = engine.one(connection, chosen.aggregate(rows=chosen.count(), unsettled=unsettled.sum()))
-        answers[question.name] = NewRows(int(found["rows"]), int(found["unsettled"] or 0))
+        answers[question.name] = NewRows(int(found["rows"]), int(found["unsettled"] or 0), data["label"] is not None)
     return answers
 
 

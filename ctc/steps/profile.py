@@ -1,4 +1,4 @@
-"""Profiles of tables, computed by the engine: nothing but the profile itself ever leaves it.
+"""Profiles of tables. Texts are counted by the engine, numbers are sorted: outside of it, while memory holds a column.
 
 Numbers, instants and dates are numeric (instants and dates as seconds since 1970 in UTC), text and booleans (as `true`
 and `false`) categorical. NULL and NaN are missing.
@@ -6,13 +6,14 @@ and `false`) categorical. NULL and NaN are missing.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import ibis
 import numpy as np
 
-from ctc.policy.profile import POINTS, VALUES, Categorical, Column, Numeric, Profile
+from ctc.policy.profile import VALUES, Categorical, Column, Floats, Numeric, Profile, of_ordered, of_sorted
 from ctc.policy.records import record_key
 from ctc.policy.statistics import NotEvaluable
 from ctc.policy.windows import parse_instant
@@ -22,6 +23,9 @@ from ctc.steps.task import Task
 
 LEARNT = ("train", "valid")
 """The parts of a snapshot that a model learns from."""
+
+IN_MEMORY = 1 << 24
+"""Numbers that are sorted in memory at a time, of one column or of several: 128 MB. The engine sorts more of them."""
 
 
 def keep(connection: Any, task: Task, services: Services) -> None:
@@ -65,30 +69,78 @@ def of_table(connection: Any, table: Any, columns: Iterable[str]) -> Profile:
 
 
 class Question:
-    """What is asked of a table, compiled once: to ask again of a table that `hold` has filled anew costs a tenth."""
+    """What is asked of a table, in SQL: `ask` it again of a table that `hold` has filled anew."""
 
     def __init__(self, connection: Any, table: Any, columns: Iterable[str]) -> None:
         kinds = {name: table[name].type() for name in columns}
+        self._numbers = {name: _number(name, kind) for name, kind in kinds.items() if _is_numeric(kind)}
+        self._texts = [name for name, kind in kinds.items() if _is_categorical(kind)]
         self._skipped = {
             name: str(kind) for name, kind in kinds.items() if not (_is_numeric(kind) or _is_categorical(kind))
         }
-        self._numeric = {name: _is_numeric(kind) for name, kind in kinds.items() if name not in self._skipped}
-        facts = table.aggregate(rows=table.count(), **_facts(table, self._numeric))
-        self._facts: str = connection.compile(facts)
-        self._values: dict[str, str] = {
-            name: connection.compile(_points(table[name]) if numeric else _most(table[name]))
-            for name, numeric in self._numeric.items()
-        }
+        self._order = [name for name in kinds if name not in self._skipped]
+        self._from = f"FROM ({connection.compile(table)})"
 
     def ask(self, connection: Any) -> Profile:
         """The profile of the table's rows of this moment."""
-        facts = {fact: values[0] for fact, values in engine.asked(connection, self._facts).items()}
+        counts = ", ".join(["count(*)", *(f"count({engine.quoted(name)})" for name in self._texts)])
+        rows, *present = engine.row(connection, f"SELECT {counts} {self._from}")
         found: dict[str, Column] = {}
-        for index, (name, numeric) in enumerate(self._numeric.items()):
-            own = {fact.removesuffix(f"_{index}"): value for fact, value in facts.items() if fact.endswith(f"_{index}")}
-            values = engine.asked(connection, self._values[name])
-            found[name] = (_numeric if numeric else _categorical)(values, int(facts["rows"]), own)
-        return Profile(found, self._skipped)
+        for name, count in zip(self._texts, present, strict=True):
+            found[name] = self._categorical(connection, name, rows, count)
+        if rows <= IN_MEMORY:
+            found |= self._sorted_here(connection, rows)
+        else:
+            found |= {name: self._sorted_by_engine(connection, name, rows) for name in self._numbers}
+        return Profile({name: found[name] for name in self._order}, self._skipped)
+
+    def _sorted_here(self, connection: Any, rows: int) -> dict[str, Numeric]:
+        """Of all numeric columns, as many at a time as memory may hold: some are read while others are sorted."""
+        names = list(self._numbers)
+        held = max(1, min(len(names), IN_MEMORY // max(rows, 1)))
+        together = held if held == len(names) else max(1, held // 2)
+        places = np.empty((held // together, together, rows))
+        sorting: deque[tuple[list[str], list[Future[Numeric]]]] = deque()
+        found: dict[str, Numeric] = {}
+        with ThreadPoolExecutor(engine.threads(connection)) as workers:
+            for number, start in enumerate(range(0, len(names), together)):
+                if len(sorting) == len(places):
+                    found |= _sorted(*sorting.popleft())
+                chosen = names[start : start + together]
+                wanted = ", ".join(f"{self._numbers[name]} AS x{place}" for place, name in enumerate(chosen))
+                room = places[number % len(places)][: len(chosen)]
+                engine.fill(connection, f"SELECT {wanted} {self._from}", room)
+                sorting.append((chosen, [workers.submit(_profile_of, values) for values in room]))
+            for waiting in sorting:
+                found |= _sorted(*waiting)
+        return found
+
+    def _sorted_by_engine(self, connection: Any, name: str, rows: int) -> Numeric:
+        """Of one column, which is laid aside on disk where memory does not hold it."""
+        there = f"FROM (SELECT {self._numbers[name]} AS x {self._from}) WHERE x IS NOT NULL AND NOT isnan(x)"
+        facts = "count(*), bool_or(isinf(x)), avg(x), stddev_samp(x) FILTER (NOT isinf(x))"
+        present, infinite, mean, std = engine.row(connection, f"SELECT {facts} {there}")
+        batches = (columns[0] for columns in engine.batches(connection, f"SELECT x {there} ORDER BY x"))
+        return of_ordered(batches, rows, present, *((None, None) if infinite else (mean, std)))
+
+    def _categorical(self, connection: Any, name: str, rows: int, present: int) -> Categorical:
+        column = engine.quoted(name)
+        most = engine.asked(
+            connection,
+            f"SELECT CAST({column} AS VARCHAR) AS x, count(*) AS n {self._from} WHERE {column} IS NOT NULL "
+            f"GROUP BY 1 ORDER BY n DESC, x LIMIT {VALUES}",
+        )
+        counts = {str(value): int(count) for value, count in zip(most["x"], most["n"], strict=True)}
+        return Categorical(rows, rows - present, counts, present - sum(counts.values()))
+
+
+def _sorted(names: list[str], profiles: list[Future[Numeric]]) -> dict[str, Numeric]:
+    return {name: found.result() for name, found in zip(names, profiles, strict=True)}
+
+
+def _profile_of(values: Floats) -> Numeric:
+    values.sort()
+    return of_sorted(values)
 
 
 def _is_numeric(kind: Any) -> bool:
@@ -99,72 +151,16 @@ def _is_categorical(kind: Any) -> bool:
     return bool(kind.is_string() or kind.is_boolean())
 
 
-def _facts(table: Any, columns: Iterable[str]) -> dict[str, Any]:
-    """What one scan tells of all columns, each fact with the number of its column."""
-    facts: dict[str, Any] = {}
-    for index, name in enumerate(columns):
-        column = table[name]
-        facts[f"missing_{index}"] = engine.missing(column).sum()
-        if _is_numeric(column.type()):
-            number = _number(column)
-            infinite = number.isinf().fill_null(False)
-            finite = ibis.ifelse(engine.missing(column) | infinite, ibis.null(), number)
-            facts[f"infinite_{index}"] = infinite.sum()
-            facts[f"mean_{index}"] = finite.mean()
-            facts[f"std_{index}"] = finite.std(how="sample")
-    return facts
-
-
 def by_column(found: Profile) -> Mapping[str, Column | str]:
     """A profile's columns; those that have none, with why."""
     return {**found.columns, **{name: f"a {kind} has no distribution" for name, kind in found.skipped.items()}}
 
 
-def _points(column: Any) -> Any:
-    """Distinct values are counted and numbered by the engine, which lays aside what memory does not hold."""
-    present = column.as_table().filter(~engine.missing(column)).select(x=_number(column))
-    counted = present.group_by("x").aggregate(n=lambda t: t.count())
-    ordered = counted.mutate(
-        upto=counted.n.sum().over(ibis.window(order_by="x", preceding=None, following=0)).cast("int64"),
-        place=ibis.row_number().over(ibis.window(order_by="x")),
-        different=counted.count().over(ibis.window()),
-        total=counted.n.sum().over(ibis.window()).cast("int64"),
-    )
-    bucket = ibis.ifelse(ordered.different <= POINTS, ordered.place, (ordered.upto - 1) * POINTS // ordered.total)
-    points = ordered.group_by(bucket=bucket).aggregate(
-        x=ordered.x.max(), upto=ordered.upto.max(), different=ordered.different.max()
-    )
-    return points.order_by("upto").select("x", "upto", "different")
-
-
-def _numeric(values: Mapping[str, list[Any]], rows: int, facts: Mapping[str, Any]) -> Numeric:
-    missing, whole = int(facts["missing"] or 0), not facts["infinite"]
-    return Numeric(
-        rows,
-        missing,
-        np.array(values["x"], dtype=np.float64),
-        np.array(values["upto"], dtype=np.int64),
-        facts["mean"] if whole else None,
-        facts["std"] if whole and rows - missing > 1 else None,
-        max(values["different"], default=0) <= POINTS,
-    )
-
-
-def _number(column: Any) -> Any:
-    kind = column.type()
-    if kind.is_date():
-        column = column.cast("timestamp")
-    if kind.is_date() or kind.is_timestamp():
-        return column.cast(engine.INSTANT).epoch_seconds().cast("float64")
-    return column.cast("float64")
-
-
-def _most(column: Any) -> Any:
-    counted = column.as_table().filter(column.notnull()).select(x=column.cast("string")).group_by("x")
-    return counted.aggregate(n=lambda t: t.count()).order_by([ibis.desc("n"), "x"]).limit(VALUES)
-
-
-def _categorical(values: Mapping[str, list[Any]], rows: int, facts: Mapping[str, Any]) -> Categorical:
-    missing = int(facts["missing"] or 0)
-    counts = {str(value): int(count) for value, count in zip(values["x"], values["n"], strict=True)}
-    return Categorical(rows, missing, counts, rows - missing - sum(counts.values()))
+def _number(name: str, kind: Any) -> str:
+    """A numeric column as a DOUBLE."""
+    column = engine.quoted(name)
+    if kind.is_timestamp() or kind.is_date():
+        # Not from one to the other of the two types: that goes through a calendar, at ten times the price.
+        zoned = kind.is_timestamp() and kind.timezone is not None
+        return f"EPOCH(CAST({column} AS {'TIMESTAMPTZ' if zoned else 'TIMESTAMP'}))"
+    return f"CAST({column} AS DOUBLE)"

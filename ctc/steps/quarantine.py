@@ -15,7 +15,7 @@ import ibis
 from ctc.policy.data_checks import JUDGES, Answer
 from ctc.steps import engine
 from ctc.steps.judged_rows import Place
-from ctc.steps.row_rules import HOLDS, offending, prepared
+from ctc.steps.row_rules import HOLDS, measures, offending, prepared
 from ctc.steps.task import Task
 
 OUTPUT = "quarantine"
@@ -36,18 +36,18 @@ def set_aside(connection: Any, rows: Any, task: Task) -> tuple[Any, dict[str, An
         return rows, {}
     data = task.policy["data"]
     table = prepared(connection, rows, checks, JOINED, "_ctc_joined_conditions")
-    bad, measures = [], {"rows": table.count()}
+    counted = {"rows": table.count()}
     for index in range(len(checks)):
-        offends, more = offending(connection, table, checks, index, JOINED, data)
-        bad.append(offends)
-        measures |= {f"{name}_{index}": value for name, value in ({"bad": offends.sum()} | more).items()}
-    found = engine.one(connection, table.aggregate(**measures))
+        own = measures(connection, table, checks, index, JOINED, data)
+        counted |= {f"{name}_{index}": value for name, value in own.items()}
+    found = engine.one(connection, table.aggregate(**counted))
     answers = [
         JUDGES[check["kind"]](check["arguments"], _own(found, index), task.instant)
         for index, check in enumerate(checks)
     ]
     failed = [index for index, answer in enumerate(answers) if answer.answer == "fail"]
-    out = ibis.or_(ibis.literal(False), *(bad[index] for index in failed))
+    bad = {index: offending(connection, table, checks, index, JOINED, data) for index in failed}
+    out = ibis.or_(ibis.literal(False), *bad.values())
     count = int(engine.one(connection, table.aggregate(n=out.sum()))["n"] or 0) if failed else 0
     names = [ibis.ifelse(bad[index], ibis.literal(checks[index]["name"]), ibis.null("string")) for index in failed]
     named = table.filter(out).mutate(**{CHECKS: _listed(names)}) if failed else table.filter(out)

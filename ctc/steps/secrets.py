@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 
+from ctc.language.secrets import secret_variable
 from ctc.steps.task import StepFailed
-
-
-def variable(name: str) -> str:
-    """`slack-oncall` is kept in `CTC_SECRET_SLACK_ONCALL`; `-`, `.` and `/` become `_`."""
-    return "CTC_SECRET_" + re.sub(r"[-./]", "_", name).upper()
 
 
 class EnvironmentSecrets:
@@ -18,7 +13,7 @@ class EnvironmentSecrets:
 
     def get(self, name: str) -> str:
         """The value without surrounding white space. StepFailed, naming the variable, where it is missing or empty."""
-        value = os.environ.get(variable(name), "").strip()
+        value = os.environ.get(secret_variable(name), "").strip()
         if not value:
-            raise StepFailed(f"the secret {name} is not there: set the environment variable {variable(name)}")
+            raise StepFailed(f"the secret {name} is not there: set the environment variable {secret_variable(name)}")
         return value

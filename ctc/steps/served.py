@@ -23,16 +23,15 @@ def instants(source: Source, name: str) -> tuple[str, str]:
 
 
 def judged(connection: Any, data: Mapping[str, Any], version: str, start: datetime, end: datetime) -> Any:
-    """`label`, `score`, `_ctc_event` and `_ctc_known` of the main rows of `[start, end)` that this version answered.
+    """`label`, `score`, `group`, `_ctc_event` and `_ctc_known` of the main rows of `[start, end)` that this version
+    answered. `group` is a ranking's; of other tasks it is empty.
 
     The label is the one known at event time and `known_after`; a row without one is left out, unless that means
     negative. Of several answers to a row the first counts: it is the one that was acted upon. Answers without a score
     are left out. `_ctc_known` is when both the row and its answer were known.
     """
-    if data["task"] not in ("binary", "regression"):
-        raise StepFailed(
-            f"a {data['task']} answer is not one score, and this version judges live ones of one score only"
-        )
+    if data["task"] == "multiclass":
+        raise StepFailed("a multiclass answer is a score for each class, and a source of served rows has one `score`")
     name, main = data["rows"], data["sources"][data["rows"]]
     rows = engine.table(connection, name, main)
     event, known = instants(main, name)
@@ -43,7 +42,12 @@ def judged(connection: Any, data: Mapping[str, Any], version: str, start: dateti
     labelled = _labelled(connection, rows, data)
     answers = _answers(connection, data, version)
     joined = labelled.inner_join(answers, [labelled["_ctc_key"] == answers["_ctc_answered"]])
+    ranking = data.get("ranking")
+    if ranking is not None:
+        engine.require(ranking["group"], rows.columns, f"source {name}")
+    group = ibis.literal("") if ranking is None else joined[ranking["group"]].cast("string").fill_null("")
     return joined.select(
+        group=group,
         label=joined["_ctc_label"].cast("float64"),
         score=joined["_ctc_score"],
         _ctc_event=joined["_ctc_event"],

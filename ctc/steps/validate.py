@@ -19,7 +19,18 @@ import ibis
 from ctc.policy import data_checks
 from ctc.policy.data_checks import Answer
 from ctc.policy.records import record_key
-from ctc.steps import drift_checks, engine, judged_rows, leakage, profile, quarantine, results, row_rules, schemas
+from ctc.steps import (
+    drift_checks,
+    engine,
+    judged_rows,
+    leakage,
+    profile,
+    quarantine,
+    results,
+    row_rules,
+    schemas,
+    uniqueness,
+)
 from ctc.steps.judged_rows import Check, Place
 from ctc.steps.ports import Services
 from ctc.steps.task import Result, StepFailed, Task
@@ -57,7 +68,7 @@ def _judged(connection: Any, task: Task, services: Services, aside: Mapping[str,
             answers[check["name"]] = _told(check, answer)
     ordered = [answers[check["name"]] for check in task.policy["validation"]["checks"]]
     stopped = [answer for answer in ordered if answer["answer"] == "fail" and answer["on_fail"] == "stop"]
-    if not stopped:
+    if not stopped and not any(_found_unique_rows(check, answers) for check in task.policy["validation"]["checks"]):
         _require_unique_rows(connection, task)
     reason = "; ".join(f"check {answer['name']}: {answer['reason']}" for answer in stopped)
     return Result("stop" if stopped else "ok", {"go": not stopped}, reason, {"checks": ordered})
@@ -71,17 +82,24 @@ def _told(check: Check, answer: Answer | tuple[str, str, dict[str, Any]]) -> dic
     return {**common, **over, "answer": given, "reason": reason, "numbers": numbers}
 
 
+def _found_unique_rows(check: Check, answers: Mapping[str, Mapping[str, Any]]) -> bool:
+    asked = check["kind"] == "unique" and list(check["arguments"]["columns"]) == ["row_id"]
+    return asked and check["source"] is None and not check.get("over") and answers[check["name"]]["answer"] == "pass"
+
+
 def _require_unique_rows(connection: Any, task: Task) -> None:
     rows = judged_rows.rows(connection, task, Place(None))
+    count = uniqueness.counted(connection, rows, ["row_id"])
+    if count["distinct"] == count["rows"]:
+        return
     counted = rows.group_by("row_id").aggregate(n=rows.count()).filter(ibis._.n > 1)
     found = engine.one(connection, counted.aggregate(repeated=counted.count(), first=counted["row_id"].min()))
-    if found["repeated"]:
-        name = task.policy["data"]["rows"]
-        key = ", ".join(task.policy["data"]["sources"][name]["key"])
-        raise StepFailed(
-            f"source {name}: {found['repeated']} values of its key ({key}) stand in more than one row, such as "
-            f"{found['first']}; name the columns that tell rows apart as `key`, or mend the data"
-        )
+    name = task.policy["data"]["rows"]
+    key = ", ".join(task.policy["data"]["sources"][name]["key"])
+    raise StepFailed(
+        f"source {name}: {found['repeated']} values of its key ({key}) stand in more than one row, such as "
+        f"{found['first']}; name the columns that tell rows apart as `key`, or mend the data"
+    )
 
 
 def _scanned(
@@ -90,12 +108,15 @@ def _scanned(
     """Every check of one table, in one scan of it."""
     table = judged_rows.rows(connection, task, place)
     table = row_rules.prepared(connection, table, checks, place, f"_ctc_conditions_{place.source}_{place.window}")
+    data = task.policy["data"]
+    by_value = row_rules.by_value(connection, table, checks)
     measures: Measures = {"rows": table.count()}
     for index, check in enumerate(checks):
-        measure = SCANNED.get(check["kind"], _offending)
-        own = measure(connection, table, checks, index, place, task.policy["data"])
-        measures |= {f"{name}_{index}": value for name, value in own.items()}
+        if index not in by_value:
+            own = SCANNED.get(check["kind"], row_rules.measures)(connection, table, checks, index, place, data)
+            measures |= {f"{name}_{index}": value for name, value in own.items()}
     found = engine.one(connection, table.aggregate(**measures))
+    found |= row_rules.counted_by_value(connection, table, checks, by_value, place, data)
     answers = []
     for index, check in enumerate(checks):
         own = {name.removesuffix(f"_{index}"): value for name, value in found.items() if name.endswith(f"_{index}")}
@@ -132,14 +153,13 @@ def _rows_only(_: Any, table: Any, checks: list[Check], index: int, place: Place
     return {}
 
 
-def _unique(_: Any, table: Any, checks: list[Check], index: int, place: Place, data: Mapping[str, Any]) -> Measures:
-    names = list(checks[index]["arguments"]["columns"])
-    judged_rows.require(names, table, place, f"check {checks[index]['name']}: {place}", data)
-    if len(names) == 1:
-        # A missing value is one value, however often it stands; the engine's own count leaves NULL out.
-        column = table[names[0]]
-        return {"distinct": column.nunique() + column.isnull().any().cast("int64").fill_null(0)}
-    return {"distinct": ibis.struct({f"c{number}": table[name] for number, name in enumerate(names)}).nunique()}
+def _unique(connection: Any, task: Task, services: Services, check: Check) -> Answer:
+    data = task.policy["data"]
+    at, names = judged_rows.place(check, data), list(check["arguments"]["columns"])
+    table = judged_rows.rows(connection, task, at)
+    judged_rows.require(names, table, at, f"check {check['name']}: {at}", data)
+    found = uniqueness.counted(connection, table, names)
+    return data_checks.JUDGES["unique"](check["arguments"], found, task.instant)
 
 
 def _freshness(_: Any, table: Any, checks: list[Check], index: int, place: Place, data: Mapping[str, Any]) -> Measures:
@@ -150,7 +170,7 @@ def _freshness(_: Any, table: Any, checks: list[Check], index: int, place: Place
 def _label_rate(_: Any, table: Any, checks: list[Check], index: int, place: Place, data: Mapping[str, Any]) -> Measures:
     where = f"check {checks[index]['name']}: {place}"
     if data["label"] is None or data["task"] != "binary":
-        return {"labelled": ibis.literal(0).sum(), "positives": ibis.literal(0).sum()}
+        return {}
     name = data["label"]["column"]
     judged_rows.require([name], table, place, where, data)
     column = table[name]
@@ -160,16 +180,8 @@ def _label_rate(_: Any, table: Any, checks: list[Check], index: int, place: Plac
     return {"labelled": (~engine.missing(column)).sum(), "positives": positive.fill_null(False).sum()}
 
 
-def _offending(
-    connection: Any, table: Any, checks: list[Check], index: int, place: Place, data: Mapping[str, Any]
-) -> Measures:
-    offends, more = row_rules.offending(connection, table, checks, index, place, data)
-    return {"bad": offends.sum(), **more}
-
-
 SCANNED: dict[str, Measure] = {
     "row_count": _rows_only,
-    "unique": _unique,
     "freshness": _freshness,
     "label_rate": _label_rate,
 }
@@ -177,6 +189,7 @@ SCANNED: dict[str, Measure] = {
 
 ALONE: dict[str, Callable[[Any, Task, Services, Check], Answer | tuple[str, str, dict[str, Any]]]] = {
     "schema": schemas.judge,
+    "unique": _unique,
     "leakage": leakage.judge,
     "drift": drift_checks.judge,
     "skew": drift_checks.judge,

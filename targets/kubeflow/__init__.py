@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from ctc.compiler.bundle import Artifact, Bundle, as_json
 from ctc.compiler.fidelity import fidelity_files
-from ctc.compiler.ir import System
+from ctc.compiler.ir import Pipeline, System
 from ctc.compiler.target import Capability, Support
 from ctc.targets.kfp_ir import pipeline_spec
+from ctc.targets.kfp_secrets import platform_spec
 from ctc.targets.kfp_yaml import as_yaml
 from ctc.targets.kubeflow.limits import limits
 from ctc.targets.kubeflow.resources import recurring_run
@@ -40,6 +41,11 @@ CAPABILITIES: Mapping[str, Capability] = {
         Support.EMULATED,
         "the command is tried again inside its container, so that the tries are the same number on every target; "
         "a pod that the cluster takes away fails the attempt",
+    ),
+    "step.secrets": Capability(
+        Support.NATIVE,
+        "a Kubernetes secret of the pipeline's namespace, `NAME` by its key `value` or `NAME/KEY`, as a variable of "
+        "the container (`secretAsEnv` of kfp-kubernetes)",
     ),
     "step.spot": Capability(
         Support.UNSUPPORTED,
@@ -86,8 +92,14 @@ def emit(system: System) -> Bundle:
     artifacts = (
         table,
         features,
-        Artifact("pipelines/train.yaml", as_yaml(pipeline_spec(system.train, system.root))),
-        Artifact("pipelines/wake.yaml", as_yaml(pipeline_spec(system.wake, system.root))),
+        Artifact("pipelines/train.yaml", _file(system.train, system.root)),
+        Artifact("pipelines/wake.yaml", _file(system.wake, system.root)),
         Artifact("recurring-run.json", as_json(recurring_run(system))),
     )
     return Bundle(NAME, artifacts)
+
+
+def _file(pipeline: Pipeline, root: str) -> bytes:
+    """The PipelineSpec and, after `---`, what only Kubernetes understands, where there is any of it."""
+    platform = platform_spec(pipeline)
+    return as_yaml(pipeline_spec(pipeline, root)) + (b"---\n" + as_yaml(platform) if platform else b"")

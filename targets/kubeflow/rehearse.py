@@ -22,10 +22,10 @@ def execute(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], mach
     file = bundle_dir / "pipelines" / f"{pipeline}.yaml"
     image = parameters.get("champion_image")
     if image:
-        spec = kfp_rehearse.read(file)
+        spec, platform = kfp_rehearse.read(file)
         filled = champion_executor(spec, image)
         if filled != spec:
             machine.scratch.mkdir(parents=True, exist_ok=True)
             file = machine.scratch / file.name
-            file.write_bytes(as_yaml(filled))
+            file.write_bytes(as_yaml(filled) + (b"---\n" + as_yaml(platform) if platform else b""))
     return kfp_rehearse.execute(file, parameters, machine)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from ctc.diagnostics import CtcError
 from ctc.steps.ports import Services
 from ctc.steps.task import StepFailed
+from ctc.targets.kfp_champion import CHAMPION_EXECUTOR, champion_executor
 
-CHAMPION_EXECUTOR = "exec-predict-champion"
+__all__ = ["CHAMPION_EXECUTOR", "build", "champion_executor"]
 
 
 def build(document: Mapping[str, Any]) -> Services:
@@ -25,19 +24,3 @@ def build(document: Mapping[str, Any]) -> Services:
     from ctc.steps.local import local_services
 
     return local_services(document)
-
-
-def champion_executor(pipeline_spec: Mapping[str, Any], image: str) -> dict[str, Any]:
-    """A copy of the train pipeline, with the champion's image in the one executor that runs the champion's command.
-
-    Raises `CtcError` if the document has no such executor.
-    """
-    filled = copy.deepcopy(dict(pipeline_spec))
-    try:
-        filled["deploymentSpec"]["executors"][CHAMPION_EXECUTOR]["container"]["image"] = image
-    except (KeyError, TypeError) as error:
-        raise CtcError(
-            f"the train pipeline has no executor `{CHAMPION_EXECUTOR}` for the champion",
-            "compile the spec again with this version of ctc",
-        ) from error
-    return filled

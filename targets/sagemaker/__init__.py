@@ -60,6 +60,10 @@ CAPABILITIES: Mapping[str, Capability] = {
         "the shim runs the command again inside the job; the service's retry policies only meet its own faults"
     ),
     "step.resources": _native("the cheapest listed instance type that has the vCPUs and the memory"),
+    "step.secrets": _emulated(
+        "a job is handed no secret by the service: before the command starts, its container reads it from Secrets "
+        "Manager by the job's role (`secretsmanager:GetSecretValue`), for which the training image needs boto3"
+    ),
     "step.spot": _native("for training only: processing jobs have no spot capacity, so predictions run on demand"),
     "branch.validation": _native("a Condition step on the property file of `validate`"),
     "branch.promotion": _native("a second root Condition step on the property file of `decide`: they do not nest"),

@@ -15,9 +15,10 @@ from typing import Any
 
 from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
+from ctc.language.secrets import secret_variable
 from ctc.targets.sagemaker.machines import smallest, volume_gib
 from ctc.targets.sagemaker.resources import tags, vpc
-from ctc.targets.shim import program, step_options
+from ctc.targets.shim import WITH_SECRETS, program, step_options
 
 Definition = dict[str, Any]
 
@@ -61,13 +62,14 @@ def definitions(system: System, support: str) -> dict[str, Definition]:
 def documents(system: System) -> tuple[Artifact, ...]:
     """The step documents and the programs: what the pipelines expect to find uploaded."""
     steps = [step for pipeline in (system.wake, system.train) for step in pipeline.steps()]
-    programs = sorted({step.program for step in steps if step.runs is not Runs.RUNTIME})
+    programs = {step.program for step in steps if step.runs is not Runs.RUNTIME}
+    programs |= {WITH_SECRETS for step in steps if step.secrets}
     found = [
         Artifact(f"documents/{step.name}.json", as_json(dict(step.document)))
         for step in steps
         if step.document is not None
     ]
-    return (*found, *(Artifact(f"support/{name}.py", program(name).encode()) for name in programs))
+    return (*found, *(Artifact(f"support/{name}.py", program(name).encode()) for name in sorted(programs)))
 
 
 def uploads(support: str, uploaded: tuple[Artifact, ...]) -> dict[str, str]:
@@ -272,7 +274,7 @@ class _Definitions:
     def _entrypoint(self, step: Step) -> list[str]:
         if step.runs is Runs.RUNTIME:
             return ["python3", "-m", "ctc.step", step.name]
-        return ["python3", "-u", f"{_input_folder(step, SHIM)}/{step.program}.py"]
+        return ["python3", "-u", f"{_input_folder(step, SHIM)}/{WITH_SECRETS if step.secrets else step.program}.py"]
 
     def _our_arguments(self, step: Step, outputs: list[str]) -> list[Any]:
         words: list[Any] = ["--document", f"{PROCESSING}/input/document/{step.name}.json"]
@@ -286,7 +288,9 @@ class _Definitions:
 
     def _shim_arguments(self, step: Step) -> list[str]:
         training = _kind(step) == "Training"
-        words = ["--step", step.name]
+        words = [f"{name}={secret_variable(secret)}={secret}" for name, secret in step.secrets]
+        words = [f"{step.program}.py", *words] if words else []
+        words += ["--step", step.name]
         for name in self._sources(step):
             words += ["--input", f"{name}={_input_folder(step, name)}"]
         for name in step.outputs:

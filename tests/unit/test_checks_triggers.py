@@ -146,6 +146,7 @@ def test_ranges_that_a_metric_can_leave(bounds: str, said: str | None) -> None:
         ("auk", SERVED, [".metric"]),
         ("auk", "{}", [".metric", ""]),
         ("auc", SERVED + "label: none", [".metric"]),
+        ("auc", SERVED + "task: multiclass", [".metric"]),
         ("mean", SERVED + "label: none\nevaluation: {metrics: {mean: {mean: {column: score}}}}", []),
     ],
 )

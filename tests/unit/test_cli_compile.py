@@ -60,7 +60,7 @@ def test_a_write_that_was_cut_short_is_finished(spec: Path) -> None:
 def test_a_folder_that_is_not_ours_is_not_left_over(spec: Path) -> None:
     out = spec.parent / "made"
     guarded(compile_, [str(spec), "--out", str(out)])
-    for name, text in (("notes", "mine"), ("vertex", '{"target": "vertex"}'), ("list", "[]")):
+    for name, text in (("notes", "mine"), ("airflow", '{"target": "airflow"}'), ("list", "[]")):
         (out / name).mkdir()
         (out / name / "manifest.json").write_text(text)
 
@@ -82,7 +82,7 @@ def test_a_folder_of_a_target_that_went_stays_until_somebody_removes_it(
 
 
 def test_a_finding_of_every_target_is_said_once(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec.write_text(MINIMAL + "variables: {unused: 1}\n")
+    spec.write_text(MINIMAL.replace("variables: {", "variables: {unused: 1, ", 1))
 
     assert guarded(compile_, [str(spec), "--out", str(spec.parent / "made")]) == 0
     assert capsys.readouterr().err.count("CT224") == 1

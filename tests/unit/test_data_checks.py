@@ -63,6 +63,12 @@ def test_the_share_of_positive_labels(arguments: Any, labelled: int, positives: 
     assert JUDGES["label_rate"](arguments, {"labelled": labelled, "positives": positives}, NOW).answer == answer
 
 
+def test_without_a_label_there_is_no_share() -> None:
+    found = JUDGES["label_rate"]({"min": 0.1}, {"rows": 9}, NOW)
+
+    assert (found.answer, found.reason) == ("not_evaluable", "the spec has no label of two classes")
+
+
 @pytest.mark.parametrize(
     ("columns", "extra", "answer", "said"),
     [

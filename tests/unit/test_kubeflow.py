@@ -37,6 +37,7 @@ from ctc.language.spec import (
     Resources,
     Retraining,
     ScheduleTrigger,
+    Secret,
     Source,
     Spec,
     Spot,
@@ -143,7 +144,7 @@ def test_every_feature_has_a_capability(spec: Spec) -> None:
     )
     asking = replace(
         spec,
-        training=replace(spec.training, spot=Spot(HOUR, HOUR)),
+        training=replace(spec.training, spot=Spot(HOUR, HOUR), env={"TOKEN": Secret("hub-token")}),
         triggers=(*spec.triggers, *watching),
         trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
         notifications=(Notification("team", "email", {}, ("failed",)),),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import itertools
 import random
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,97 @@ def test_a_key_of_many_values_tells_nothing(tmp_path: Path, each: int) -> None:
     rows = [{**row, "s": f"k{index // each}"} for index, row in enumerate(table(2, 1500))]
 
     assert judge(tmp_path, rows, columns=["s"]).numbers["highest"] < 0.56
+
+
+def digest(key: str) -> str:
+    return hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
+
+
+def told_by_others(rows: list[dict[str, Any]]) -> float:
+    """Each text's share of positive labels in the four other folds, compared within the fold, pair by pair."""
+    fold = [int(digest(row["row_id"])[-8:], 16) % 5 for row in rows]
+    overall = sum(row["y"] for row in rows) / len(rows)
+    shares = []
+    for own, row in zip(fold, rows, strict=True):
+        others = [o["y"] for f, o in zip(fold, rows, strict=True) if f != own and o["s"] == row["s"]]
+        shares.append((sum(others) + overall) / (len(others) + 1))
+    wins, pairs = 0.0, 0
+    for (own, one, share), (other, another, below) in itertools.permutations(zip(fold, rows, shares, strict=True), 2):
+        if own == other and one["y"] > another["y"]:
+            wins, pairs = wins + (share > below) + 0.5 * (share == below), pairs + 1
+    return wins / pairs
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_text_ranks_by_what_it_tells_in_the_other_folds(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    rows = [{**row, "s": None if draw.random() < 0.2 else draw.choice("abc")[: 1 - row["y"]]} for row in table(seed)]
+
+    expected = told_by_others(rows)
+
+    assert judge(tmp_path, rows, columns=["s"]).numbers["highest"] == pytest.approx(
+        max(expected, 1 - expected), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.int64(), [2**60, 2**60 + 1, 2**60 + 2, None]),
+        (pa.uint64(), [2**63 + 1, 2**63 + 2, 2**63 + 3, None]),
+        (pa.decimal128(30, 2), [Decimal("12345678901234567890.01"), Decimal("12345678901234567890.02"), None]),
+        (pa.float32(), [0.5, 1.0, float("nan"), None]),
+    ],
+    ids=str,
+)
+def test_numbers_rank_as_they_are_written(tmp_path: Path, kind: pa.DataType, values: list[Any]) -> None:
+    """Neither a large number nor a missing one beside it makes two values one."""
+    draw = random.Random(1)
+    places = [draw.randrange(len(values)) for _ in range(300)]
+    labels = [int(draw.random() < 0.2 + place / 10) for place in places]
+    rows = [
+        {"row_id": str(i), "event_time": at(0), "y": y, "n": values[place]}
+        for i, (y, place) in enumerate(zip(labels, places, strict=True))
+    ]
+    there = [place if values[place] is not None and values[place] == values[place] else None for place in places]
+
+    found = judge(tmp_path, rows, columns=["n"], types={**TYPES, "n": kind}).numbers["highest"]
+
+    areas = [roc_auc_score(labels, [fill if place is None else place for place in there]) for fill in (-1, 9)]
+    assert found == pytest.approx(max(*areas, *(1 - value for value in areas)), abs=1e-12)
+
+
+def test_rows_are_drawn_by_the_digest_of_their_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table(3, 3000)
+    sizes = [sum(row["y"] == side for row in rows) for side in (0, 1)]
+    monkeypatch.setattr(leakage, "MOST_ROWS", 500)
+    drawn = [row for row in rows if int(digest(row["row_id"])[:13], 16) < 16**13 * 500 // sizes[row["y"]]]
+
+    found = judge(tmp_path, rows, columns=["n"]).numbers
+
+    expected = area(drawn, "n", 0)
+    assert found["rows"] == len(drawn)
+    assert found["highest"] == pytest.approx(max(expected, 1 - expected), abs=1e-12)
+
+
+def test_each_class_is_ranked_against_its_own_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{**row, "y": min(row["n"] % 4, 2), "n": index % 7} for index, row in enumerate(table(4, 2000))]
+    monkeypatch.setattr(leakage, "MOST_ROWS", 300)
+
+    found = judge(tmp_path, rows, columns=["n"], kind="multiclass").numbers
+
+    best, most = 0.5, 0
+    for label in range(3):
+        sizes = {side: sum((row["y"] == label) == side for row in rows) for side in (True, False)}
+        drawn = [
+            {**row, "y": int(row["y"] == label)}
+            for row in rows
+            if int(digest(row["row_id"])[:13], 16) < 16**13 * 300 // sizes[row["y"] == label]
+        ]
+        expected = area(drawn, "n", 0)
+        best, most = max(best, expected, 1 - expected), max(most, len(drawn))
+    assert found["rows"] == most
+    assert found["highest"] == pytest.approx(best, abs=1e-12)
 
 
 def test_the_rows_of_a_frequent_class_are_thinned_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

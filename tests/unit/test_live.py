@@ -102,8 +102,8 @@ def test_it_fires_where_every_moment_is_over(overs: list[bool | None], expected:
 @pytest.mark.parametrize(
     ("mature", "expected", "said"),
     [
-        (50, "fired", "50 labelled rows since the change at 2024-03-04T05:00:07Z, 50 wanted"),
-        (49, "quiet", "49 labelled rows since the change at 2024-03-04T05:00:07Z, 50 wanted"),
+        (50, "fired", "50 mature rows since the change at 2024-03-04T05:00:07Z, 50 wanted"),
+        (49, "quiet", "49 mature rows since the change at 2024-03-04T05:00:07Z, 50 wanted"),
         (NotEvaluable("no such file"), "not_evaluable", "no such file"),
         (None, "not_evaluable", "they were not counted"),
     ],

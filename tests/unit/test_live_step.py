@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import mean_absolute_error, ndcg_score, roc_auc_score
 from step_tables import DAY, HOUR, INSTANT, at, data, services, source, store
 
 from ctc.policy.evidence import LiveAnswer, Moment, NotEvaluable
@@ -226,6 +226,40 @@ def test_a_live_metric_is_of_this_champions_first_answers_with_mature_labels(tmp
     assert found.numbers["value"] == pytest.approx(expected, rel=1e-12)
     assert found.numbers["rows"] == 18
     assert found.over is True
+
+
+def test_a_ranking_is_judged_in_its_groups(tmp_path: Path, kept: Services) -> None:
+    rows, served = answers()
+    rows = [{**row, "s": "abcd"[n % 4]} for n, row in enumerate(rows)]
+    described = section(tmp_path, rows, served) | {"task": "ranking", "ranking": {"group": "s"}}
+    metric = {"name": "top", "kind": "ndcg", "arguments": {"k": 3}, "better": "higher"}
+    found = moment(answer(described, kept, trigger("performance", metric=metric, min=0.99), at(50)))
+    expected = []
+    for group in "abcd":
+        used = [n for n in range(26, 46) if rows[n]["s"] == group]
+        labels, scores = [rows[n]["y"] for n in used], [served[n]["p"] for n in used]
+        if any(labels):
+            expected.append(ndcg_score([labels], [scores], k=3))
+    assert found.numbers["value"] == pytest.approx(np.mean(expected), rel=1e-12)
+
+
+def test_a_forecast_is_judged_by_its_first_answers(tmp_path: Path, kept: Services) -> None:
+    rows, served = answers()
+    metric = {"name": "error", "kind": "mae", "arguments": {}, "better": "lower"}
+    described = section(tmp_path, rows, served) | {"task": "forecast"}
+    found = moment(answer(described, kept, trigger("performance", metric=metric, max=0.1), at(50)))
+    used = range(26, 46)
+    expected = mean_absolute_error([rows[n]["y"] for n in used], [served[n]["p"] for n in used])
+    assert found.numbers["value"] == pytest.approx(expected, rel=1e-12)
+    assert found.over is True
+
+
+def test_several_classes_are_not_judged_by_one_score(tmp_path: Path, kept: Services) -> None:
+    rows, served = answers()
+    described = section(tmp_path, rows, served) | {"task": "multiclass"}
+    found = answer(described, kept, trigger("performance", min=0.9), at(50))
+    assert isinstance(found, NotEvaluable)
+    assert "a score for each class" in found.reason
 
 
 def test_a_drop_is_measured_from_the_promotion(tmp_path: Path, kept: Services) -> None:

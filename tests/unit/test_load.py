@@ -205,6 +205,11 @@ def test_shape_and_schema_give_the_same_verdict() -> None:
     assert verdicts == {True, False}
 
 
+def test_a_whole_float_is_an_integer_as_the_schema_has_it() -> None:
+    kind = {"type": "integer", "minimum": 1}
+    assert [conforms(value, kind) for value in (2.0, 1e308, 2.5, 0.0, True)] == [True, True, False, False, False]
+
+
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
 

@@ -136,7 +136,9 @@ def test_without_labels_every_known_row_counts(tmp_path: Path) -> None:
     main = [{"id": hour, "at": at(hour), "seen": at(hour + 2)} for hour in (19, 20, 41, 43, 47)]
     described = {**section(tmp_path, main, [], "drop"), "label": None}
 
-    assert new_data.count(described, [RowsQuestion("q", at(20), NOW, at(44))], NOW) == {"q": NewRows(3, 1)}
+    assert new_data.count(described, [RowsQuestion("q", at(20), NOW, at(44))], NOW) == {
+        "q": NewRows(3, 1, labelled=False)
+    }
 
 
 def timeless(folder: Path, main: list[Row], labels: list[Row], *, known_at: str | None = "seen") -> object:

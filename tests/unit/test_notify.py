@@ -23,12 +23,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from ctc.language.secrets import secret_variable
 from ctc.policy.notices import Notice
 from ctc.steps import channels, mail, notify
 from ctc.steps.local import FileObjectStore
 from ctc.steps.notify import NotSent, Sender, Telling
 from ctc.steps.ports import Services
-from ctc.steps.secrets import EnvironmentSecrets, variable
+from ctc.steps.secrets import EnvironmentSecrets
 from ctc.steps.task import StepFailed, Task
 
 NOW = datetime(2024, 3, 4, 6, tzinfo=UTC)
@@ -326,7 +327,7 @@ def test_a_missing_secret_names_its_variable(services: Services, monkeypatch: py
     ("name", "expected"), [("slack-oncall", "SLACK_ONCALL"), ("a.b/c_d", "A_B_C_D"), ("Key9", "KEY9")]
 )
 def test_the_variable_of_a_secret(name: str, expected: str) -> None:
-    assert variable(name) == f"CTC_SECRET_{expected}"
+    assert secret_variable(name) == f"CTC_SECRET_{expected}"
 
 
 def test_an_empty_secret_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

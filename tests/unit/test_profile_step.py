@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from step_tables import INSTANT, at, services, store, task
 
+from ctc.policy import profile as policy
 from ctc.policy.profile import POINTS, VALUES, Categorical, Numeric, Profile, of_numbers
 from ctc.steps import baselines, engine, profile
 from ctc.steps.task import StepFailed
@@ -112,6 +113,69 @@ def test_many_values_become_points_and_an_other(tmp_path: Path) -> None:
     counted = sorted(collections.Counter(f"v{word}" for word in words).items(), key=lambda item: (-item[1], item[0]))
     assert list(kept.counts.items()) == counted[:VALUES]
     assert kept.other == n - sum(count for _, count in counted[:VALUES])
+
+
+def points(values: list[float], most: int) -> tuple[list[tuple[float, int]], bool]:
+    """Value and rows at or below it: of every value, or of the last one that ends in each of `most` equal shares."""
+    counted = collections.Counter(value for value in values if value == value)
+    upto, ends = 0, []
+    for value in sorted(counted):
+        upto += counted[value]
+        ends.append((value, upto))
+    shares = {(count - 1) * most // upto: (value, count) for value, count in ends}
+    return (ends, True) if len(ends) <= most else (list(shares.values()), False)
+
+
+NUMBERS = st.lists(
+    st.one_of(st.integers(-9, 9).map(float), st.floats(-10, 10), st.sampled_from([math.nan, math.inf, -0.0, 0.0])),
+    max_size=80,
+)
+
+
+@given(NUMBERS, st.integers(1, 12), st.lists(st.integers(0, 80), max_size=4))
+def test_the_points_are_those_of_a_plain_count(values: list[float], most: int, cuts: list[int]) -> None:
+    """In memory, and from batches that cut the sorted numbers anywhere."""
+    expected, exact = points(values, most)
+    present = np.sort([value for value in values if value == value])
+    pieces = np.split(present, sorted(min(cut, len(present)) for cut in cuts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policy, "POINTS", most)
+        here = of_numbers(values)
+        streamed = policy.of_ordered(pieces, len(values), len(present), here.mean, here.std)
+    for found in (here, streamed):
+        assert list(zip(found.values.tolist(), found.upto.tolist(), strict=True)) == expected
+        assert (found.exact, found.rows, found.present) == (exact, len(values), len(present))
+        assert not (np.signbit(found.values) & (found.values == 0)).any()
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ROW, min_size=1, max_size=30), st.integers(0, 70))
+def test_numbers_that_memory_does_not_hold_at_once_have_the_same_profile(
+    tmp_path: Path, rows: list[dict[str, Any]], room: int
+) -> None:
+    whole = made(tmp_path, rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile, "IN_MEMORY", room)
+        found = made(tmp_path, rows)
+    assert list(found.columns) == list(whole.columns)
+    for name, column in whole.columns.items():
+        own, expected = found.columns[name].to_json(), column.to_json()
+        for moment in ("mean", "std"):
+            close(own.pop(moment, None), expected.pop(moment, None))
+        assert own == expected
+
+
+def test_a_table_that_changes_while_it_is_read_is_told() -> None:
+    with engine.opened() as connection:
+        for rows in (2, 4):
+            with pytest.raises(StepFailed, match=f"had {rows} rows, and 3 when it was read again"):
+                engine.fill(connection, "SELECT range FROM range(3)", np.empty((1, rows)))
+
+
+def test_sums_beyond_all_numbers_leave_no_mean() -> None:
+    found = of_numbers([1e308, 1.5e308, 1.7e308])
+    assert (found.mean, found.std) == (None, None)
+    assert found.upto.tolist() == [1, 2, 3]
 
 
 def test_a_profile_is_kept_and_found_again(tmp_path: Path) -> None:

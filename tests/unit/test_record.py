@@ -22,7 +22,7 @@ DOCUMENT = {
     "environment": "default",
     "target": "kubeflow",
     "spec_digest": "ab" * 32,
-    "policy": {"steps": {"prepare": False}, "promotion": PROMOTION},
+    "policy": {"steps": {"users": ["train", "predict-contender", "predict-champion"]}, "promotion": PROMOTION},
 }
 VERDICT = {"version": 1, "promote": True, "decision": "promote", "reason": "all 2 gates pass", "gates": []}
 CANDIDATE = {

@@ -74,6 +74,7 @@ def test_a_request_without_an_id_is_the_same_request_again() -> None:
     [
         (NewRows(99), 0.0, "quiet", "99 new labelled rows, 100 wanted"),
         (NewRows(100), 0.0, "fired", "100 new labelled rows"),
+        (NewRows(99, labelled=False), 0.0, "quiet", "99 new rows, 100 wanted"),
         (NewRows(100, unsettled=7), 0.0, "fired", "100 new labelled rows"),
         (NewRows(100, unsettled=7), 900.0, "quiet", "7 rows became known within the last 900 s"),
         (NewRows(100, unsettled=0), 900.0, "fired", "100 new labelled rows"),

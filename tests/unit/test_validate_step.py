@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from step_tables import DAY, INSTANT, at, data, services, source, store, task
 
-from ctc.steps import results, validate
+from ctc.steps import results, row_rules, uniqueness, validate
 from ctc.steps.task import Result, StepFailed
 
 # ibis still calls what DuckDB 2 renamed.
@@ -282,6 +282,62 @@ def test_no_rows_have_no_label_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert [item["answer"] for item in result.numbers["checks"]] == ["not_evaluable", "not_evaluable", "pass"]
     assert result.flags == {"go": True}
+
+
+@pytest.mark.parametrize(
+    ("judged", "outside"),
+    [
+        (check("allowed_values", column="s", values=["u"]), 2),
+        (check("allowed_values", column="s", values=["u", "v", "w"]), 0),
+        (check("pattern", column="s", regex="u|w"), 1),
+    ],
+)
+def test_texts_are_judged_by_value_or_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged: dict[str, Any], outside: int
+) -> None:
+    by_row = run(tmp_path, judged, check("null_ratio", column="s", max=1)).numbers
+    asked = []
+    counted = row_rules.counted_by_value
+    monkeypatch.setattr(row_rules, "counted_by_value", lambda *given: asked.append(given[3]) or counted(*given))
+    for few in (1, 3):
+        monkeypatch.setattr(row_rules, "FIRST_ROWS", 3)
+        monkeypatch.setattr(row_rules, "FEW", few)
+
+        assert run(tmp_path, judged, check("null_ratio", column="s", max=1)).numbers == by_row
+
+    assert asked == [frozenset(), frozenset({0})]
+    assert by_row["checks"][0]["numbers"]["outside"] == outside
+
+
+@pytest.mark.parametrize("room", [0, 1 << 24])
+@pytest.mark.parametrize(
+    ("values", "columns", "repeated"),
+    [
+        ([1.0, 2.0, 3.0, 4.0], ["x"], 0),
+        ([1.0, 2.0, None, 4.0], ["x"], 0),
+        ([None, 2.0, None, 4.0], ["x"], 1),
+        ([float("nan"), 2.0, -float("nan"), 4.0], ["x"], 1),
+        ([0.0, -0.0, 3.0, 4.0], ["x"], 1),
+        ([0.0, -0.0, None, None], ["x", "row_id"], 0),
+        ([0.0, 0.0, None, None], ["x", "n"], 1),
+    ],
+)
+def test_rows_repeat_where_their_values_are_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[Any], columns: list[str], repeated: int, room: int
+) -> None:
+    """Also where no hashes are compared."""
+    monkeypatch.setattr(uniqueness, "IN_MEMORY", room)
+    rows = [{**row, "x": value} for row, value in zip(ROWS, values, strict=True)]
+
+    [found] = run(tmp_path, check("unique", columns=columns), rows=rows).numbers["checks"]
+
+    assert found["numbers"] == {"rows": 4, "repeated": repeated}
+
+
+def test_a_warning_about_keys_that_repeat_does_not_let_them_pass(tmp_path: Path) -> None:
+    rows = [*ROWS[:3], {**ROWS[3], "row_id": "a"}]
+    with pytest.raises(StepFailed, match="1 values of its key"):
+        run(tmp_path, check("unique", on_fail="warn", columns=["row_id"]), rows=rows)
 
 
 def test_what_was_set_aside_is_told_and_stops_nothing(tmp_path: Path) -> None:

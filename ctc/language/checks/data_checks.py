@@ -165,9 +165,9 @@ def checked_labels_are_there(spec: Spec) -> Iterator[Finding]:
             message = f"`{item.kind}` reads labels, and the spec says `label: none`"
             yield Finding(path, message, "remove the check, or state the label", ("label", "no label"))
         elif spec.task != "binary" and (item.kind == "label_rate" or spec.task in ("regression", "forecast")):
-            what = "needs a positive class" if item.kind == "label_rate" else "tells two classes apart"
+            what = "counts positive labels" if item.kind == "label_rate" else "looks for what tells classes apart"
             advice = f"check the label's values: `range: {{column: {label.column}, min: ..., max: ...}}`"
-            message = f"`{item.kind}` {what}, which a {spec.task} task does not have"
+            message = f"`{item.kind}` {what}, and a {spec.task} task has none"
             yield Finding(path, message, advice, ("task", "the task"))
         elif read is not None and _source(spec, read) is not None and read != label.source:
             where = f"{_path(item)}.over.source" if item.over is not None else f"{_path(item)}.source"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ctc.diagnostics import Severity
 from ctc.language.checks import Finding, Tree, check, check_on_target, check_tree
+from ctc.language.secrets import secret_variable
 from ctc.language.spec import Secret, Spec
 
 MAX_NAME = 40
@@ -110,6 +111,17 @@ def secrets_can_be_named(spec: Spec, target: str) -> Iterator[Finding]:
             message = f"{target} cannot look up `{path}`: {said}, at most {most}"
             yield Finding(path, message, "call it by lower-case letters, digits and `-`, which every store takes")
         seen.add(name)
+
+
+@check("CT510", "two secrets that are one variable")
+def secrets_are_told_apart(spec: Spec) -> Iterator[Finding]:
+    """On one machine a secret is a variable, whose name has one character for several of the secret's."""
+    seen: dict[str, tuple[str, str]] = {}
+    for path, name in _secrets(spec):
+        other, known = seen.setdefault(secret_variable(name), (path, name))
+        if known != name:
+            message = f"`{path}` and `{other}` are read from the same variable where steps run on one machine"
+            yield Finding(path, message, "give one of them another name; `-`, `.` and `/` all become `_`")
 
 
 def _secrets(spec: Spec) -> Iterator[tuple[str, str]]:

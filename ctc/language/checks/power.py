@@ -239,13 +239,13 @@ def approvals_outlive_no_successor(spec: Spec) -> Iterator[Finding]:
         )
 
 
-@check("CT420", "a question to nobody")
+@check("CT420", "a question that anybody may answer")
 def somebody_is_asked(spec: Spec) -> Iterator[Finding]:
     if spec.promotion.if_not_evaluable == "ask" and spec.promotion.approval is None:
         yield Finding(
             "promotion.if_not_evaluable",
-            "`ask` asks those of `promotion.approval`, and there is none",
-            "add `approval: {any_of: [...]}`, or write `hold`",
+            "`ask` asks those of `promotion.approval`, and there is none: whoever may write the state could say yes",
+            "say who decides: `approval: {any_of: [...]}`; or write `hold`",
         )
 
 

@@ -120,7 +120,7 @@ def time_is_there_where_it_is_needed(spec: Spec) -> Iterator[Finding]:
         listed = ", ".join(f"`{place}`" for place in places)
         yield Finding(
             places[0],
-            f"`{main.name}` has no time, and this needs it: {listed}",
+            f"`{main.name}` has no time (`event_time: none`), and what needs one is stated: {listed}",
             "name the column that says when a row happened; or write a holdout by `hash`, `column` or `source`, and "
             "leave out what is counted in time",
             (f"sources.{main.name}.event_time", "no time here"),

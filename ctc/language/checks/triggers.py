@@ -208,6 +208,9 @@ def performance_can_be_measured(spec: Spec) -> Iterator[Finding]:
         elif spec.label is None and metric.kind not in LABEL_FREE:
             message = f"`{metric.kind}` compares predictions with labels, and there are none"
             yield Finding(f"{path}.metric", message, "measure `mean` or `share` of the score", ("label", "no label"))
+        elif spec.task == "multiclass" and metric.kind not in LABEL_FREE:
+            message = f"`{metric.kind}` of several classes needs a score for each, and served rows have one `score`"
+            yield Finding(f"{path}.metric", message, "measure `mean` or `share` of the score", ("task", "the task"))
         elif performance.drop is not None and metric.better == "neither":
             message = f"neither direction of `{metric.name}` is better, so no value of it is a drop"
             advice = "write `min` and `max`, or say which direction is `better` beside the metric"

@@ -176,14 +176,31 @@ def end_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
+RUNNING: list[subprocess.Popen[bytes]] = []
+"""The command that runs now."""
+STOPPED: list[int] = []
+"""Not empty from when the platform ended the job: no other try begins."""
+
+
+def obey(number: int, _: object) -> None:
+    """The platform ends the job: the command is told, and may save what it has."""
+    STOPPED.append(number)
+    for process in RUNNING:
+        end_group(process, signal.SIGTERM)
+
+
 def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
     """Exit code (None: time was up) and the last lines of the output, which is streamed through meanwhile."""
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     pipes.update(cwd=cwd, env=environment, start_new_session=True, preexec_fn=die_with_parent)
+    signal.signal(signal.SIGTERM, obey)
     try:
         process: subprocess.Popen[bytes] = subprocess.Popen(argv, **pipes)
     except OSError as error:
         raise Failed("cannot run %r: %s; is it in the image and on PATH?" % (argv[0], error.strerror), 127) from error
+    RUNNING[:] = [process]
+    if STOPPED:
+        end_group(process, signal.SIGTERM)
     assert process.stdout is not None
     tail, output = bytearray(), process.stdout.fileno()
 
@@ -196,7 +213,6 @@ def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], time
 
     reader = threading.Thread(target=stream, daemon=True)
     reader.start()
-    signal.signal(signal.SIGTERM, lambda *_: end_group(process, signal.SIGTERM))
     try:
         code = process.wait(timeout or None)
     except subprocess.TimeoutExpired:
@@ -207,6 +223,7 @@ def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], time
     # Also after a normal end: what the command left running must not write into the folders later.
     end_group(process, signal.SIGKILL)
     process.wait()
+    RUNNING.clear()
     reader.join(GRACE_SECONDS)
     return code, "\n".join(tail.decode("utf-8", "replace").splitlines()[-LAST_LINES:])
 
@@ -285,7 +302,7 @@ def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
                     shutil.rmtree(copy, ignore_errors=True)
                     shutil.copytree(places.inputs["prepared"], copy)
                 return
-            if left == 0 or code == -signal.SIGTERM:
+            if left == 0 or STOPPED or code == -signal.SIGTERM:
                 break
             print("ctc: %s: a try failed, %d left" % (step, left), flush=True)
     how = "exited with code %s" % code
@@ -383,7 +400,13 @@ def perform(arguments: argparse.Namespace, argv: list[str], act: Callable[..., N
         apply = [str(word) for word in (champion.get("prepare") or {}).get("apply", ())]
         mine = {name: files[name] for name in files if name[len(INPUT) :] in (champion.get("inputs") or {})}
         predict = [str(word) for word in champion["predict"]]
-        act(arguments, Work(predict, apply, str(champion["code"]), mine, ""), places)
+        try:
+            act(arguments, Work(predict, apply, str(champion["code"]), mine, ""), places)
+        except Failed as failed:
+            if failed.code == 128 + signal.SIGTERM:
+                raise  # The platform stopped it, which says nothing of the champion.
+            print("ctc: the champion cannot be compared: %s" % failed, flush=True)
+            answer(places, NOT_COMPARABLE, str(failed))
     else:
         answer(places, ABSENT, "there is no champion yet")
     if arguments.executor_input:
@@ -401,10 +424,9 @@ def main(words: list[str], act: Callable[..., None] = run) -> int:
     parser.add_argument("--step", required=True)
     parser.add_argument("--executor_input", default="", help="Kubeflow's executor input, as JSON")
     parser.add_argument("--executor-main", default="", help="ignored: Kubeflow's local runner looks for it")
-    parser.add_argument("--input", action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--output", action="append", default=[], metavar="NAME=FOLDER")
+    for option, pair in (("input", "NAME=FOLDER"), ("output", "NAME=FOLDER"), ("digest", "INPUT=SHA256")):
+        parser.add_argument("--" + option, action="append", default=[], metavar=pair)
     parser.add_argument("--apply", type=int, default=0, metavar="N", help="the first N words prepare rows")
-    parser.add_argument("--digest", action="append", default=[], metavar="INPUT=SHA256")
     parser.add_argument("--csv", default="", help="the delimiter of the rows; empty: they are Parquet")
     parser.add_argument("--checkpoints", default="", help="folder or URI; {attempt} stands for the attempt")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="what `act` is told")

@@ -176,14 +176,31 @@ def end_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
+RUNNING: list[subprocess.Popen[bytes]] = []
+"""The command that runs now."""
+STOPPED: list[int] = []
+"""Not empty from when the platform ended the job: no other try begins."""
+
+
+def obey(number: int, _: object) -> None:
+    """The platform ends the job: the command is told, and may save what it has."""
+    STOPPED.append(number)
+    for process in RUNNING:
+        end_group(process, signal.SIGTERM)
+
+
 def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
     """Exit code (None: time was up) and the last lines of the output, which is streamed through meanwhile."""
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     pipes.update(cwd=cwd, env=environment, start_new_session=True, preexec_fn=die_with_parent)
+    signal.signal(signal.SIGTERM, obey)
     try:
         process: subprocess.Popen[bytes] = subprocess.Popen(argv, **pipes)
     except OSError as error:
         raise Failed("cannot run %r: %s; is it in the image and on PATH?" % (argv[0], error.strerror), 127) from error
+    RUNNING[:] = [process]
+    if STOPPED:
+        end_group(process, signal.SIGTERM)
     assert process.stdout is not None
     tail, output = bytearray(), process.stdout.fileno()
 
@@ -196,7 +213,6 @@ def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], time
 
     reader = threading.Thread(target=stream, daemon=True)
     reader.start()
-    signal.signal(signal.SIGTERM, lambda *_: end_group(process, signal.SIGTERM))
     try:
         code = process.wait(timeout or None)
     except subprocess.TimeoutExpired:
@@ -207,6 +223,7 @@ def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], time
     # Also after a normal end: what the command left running must not write into the folders later.
     end_group(process, signal.SIGKILL)
     process.wait()
+    RUNNING.clear()
     reader.join(GRACE_SECONDS)
     return code, "\n".join(tail.decode("utf-8", "replace").splitlines()[-LAST_LINES:])
 
@@ -285,7 +302,7 @@ def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
                     shutil.rmtree(copy, ignore_errors=True)
                     shutil.copytree(places.inputs["prepared"], copy)
                 return
-            if left == 0 or code == -signal.SIGTERM:
+            if left == 0 or STOPPED or code == -signal.SIGTERM:
                 break
             print("ctc: %s: a try failed, %d left" % (step, left), flush=True)
     how = "exited with code %s" % code
@@ -383,7 +400,13 @@ def perform(arguments: argparse.Namespace, argv: list[str], act: Callable[..., N
         apply = [str(word) for word in (champion.get("prepare") or {}).get("apply", ())]
         mine = {name: files[name] for name in files if name[len(INPUT) :] in (champion.get("inputs") or {})}
         predict = [str(word) for word in champion["predict"]]
-        act(arguments, Work(predict, apply, str(champion["code"]), mine, ""), places)
+        try:
+            act(arguments, Work(predict, apply, str(champion["code"]), mine, ""), places)
+        except Failed as failed:
+            if failed.code == 128 + signal.SIGTERM:
+                raise  # The platform stopped it, which says nothing of the champion.
+            print("ctc: the champion cannot be compared: %s" % failed, flush=True)
+            answer(places, NOT_COMPARABLE, str(failed))
     else:
         answer(places, ABSENT, "there is no champion yet")
     if arguments.executor_input:
@@ -401,10 +424,9 @@ def main(words: list[str], act: Callable[..., None] = run) -> int:
     parser.add_argument("--step", required=True)
     parser.add_argument("--executor_input", default="", help="Kubeflow's executor input, as JSON")
     parser.add_argument("--executor-main", default="", help="ignored: Kubeflow's local runner looks for it")
-    parser.add_argument("--input", action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--output", action="append", default=[], metavar="NAME=FOLDER")
+    for option, pair in (("input", "NAME=FOLDER"), ("output", "NAME=FOLDER"), ("digest", "INPUT=SHA256")):
+        parser.add_argument("--" + option, action="append", default=[], metavar=pair)
     parser.add_argument("--apply", type=int, default=0, metavar="N", help="the first N words prepare rows")
-    parser.add_argument("--digest", action="append", default=[], metavar="INPUT=SHA256")
     parser.add_argument("--csv", default="", help="the delimiter of the rows; empty: they are Parquet")
     parser.add_argument("--checkpoints", default="", help="folder or URI; {attempt} stands for the attempt")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="what `act` is told")
@@ -430,6 +452,166 @@ def main(words: list[str], act: Callable[..., None] = run) -> int:
         write_json(os.path.join(os.environ["CTC_STATUS_DIR"], arguments.step + ".json"), status)
     return code
 
+"""Runs a script that was written for another platform: the shim, with that platform's variables and folders around it.
+
+What SageMaker sets is what its Python SDK's own driver sets (`container_drivers` of sagemaker 3), hyperparameters as
+words included. What Vertex AI sets is on its page "Custom training code requirements", what Azure ML sets in its jobs'
+own environment. A platform's paths stand for folders of this step; nothing of a platform is called.
+"""
+
+
+import argparse
+import glob
+import json
+import os
+import sys
+import tempfile
+from typing import Any, Dict, List
+
+
+Words = Dict[str, str]
+
+CHANNELS = {"train": ("train", "training"), "valid": ("validation", "valid", "test")}
+"""What scripts call a channel, by our name of it; the first is the one that is listed."""
+
+HOST, NETWORK, MASTER_PORT, LOG_LEVEL = "algo-1", "eth0", "7777", "20"
+
+
+def adapted(arguments: argparse.Namespace, work: Work, places: Places) -> None:
+    """Runs the command as it would be run there. Raises what the shim raises."""
+    told = dict(word.split("=", 1) for word in arguments.option)
+    folders = {name: os.path.abspath(path) for side in places[:2] for name, path in side.items() if name != "request"}
+    if "base_model" in folders and os.path.isfile(os.path.join(folders["base_model"], ABSENT)):
+        del folders["base_model"]
+    typed = json.loads(os.environ.get("CTC_HYPERPARAMETERS") or "{}")
+    with tempfile.TemporaryDirectory(prefix="ctc-") as scratch:
+        job = Job(arguments, folders, typed, work, scratch)
+        os.environ.update(job.variables(told["interface"]))
+        run(arguments, job.work, places)
+
+
+class Job:
+    """One command, and what its platform would have set for it. `work` is the command as it is run."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, folders: Words, typed: Dict[str, Any], work: Work, scratch: str
+    ) -> None:
+        self.arguments, self.folders, self.typed, self.work, self.scratch = arguments, folders, typed, work, scratch
+        self.file = "data.csv" if arguments.csv else "data.parquet"
+
+    def variables(self, interface: str) -> Words:
+        return {"sagemaker": self.sagemaker, "vertex": self.vertex, "azureml": self.azureml}[interface]()
+
+    def files(self) -> Words:
+        """The spec's `inputs`, by name."""
+        return {name[len(INPUT) :]: path for name, path in self.folders.items() if name.startswith(INPUT)}
+
+    def folder(self, *names: str) -> str:
+        path = os.path.join(self.scratch, *names)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def sagemaker(self) -> Words:
+        """`SM_...`, folders of data and configuration, and after the words of a training its hyperparameters."""
+        listed = {names[0]: self.folders[ours] for ours, names in CHANNELS.items() if ours in self.folders}
+        listed.update({"model": self.folders["base_model"]} if "base_model" in self.folders else {}, **self.files())
+        every = dict(listed)
+        for ours, names in CHANNELS.items():
+            every.update({name: self.folders[ours] for name in names if ours in self.folders})
+        data, config = self.folder("input", "data"), self.folder("input", "config")
+        for name, path in every.items():
+            os.symlink(path, os.path.join(data, name))
+        resources = {"current_host": HOST, "hosts": [HOST], "network_interface_name": NETWORK}
+        resources["current_instance_type"] = "local"
+        channels = {name: {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"} for name in listed}
+        words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.typed.items()}
+        write_json(os.path.join(config, "hyperparameters.json"), words)
+        write_json(os.path.join(config, "resourceconfig.json"), resources)
+        write_json(os.path.join(config, "inputdataconfig.json"), channels)
+        arguments = [word for name, value in words.items() for word in ("--" + name, value)]
+        if self.arguments.step == "train":
+            self.work = self.work._replace(argv=self.work.argv + arguments)
+        found = {
+            "SM_MODEL_DIR": self.folders.get("model", ""),
+            "SM_INPUT_DIR": os.path.dirname(data),
+            "SM_INPUT_DATA_DIR": data,
+            "SM_INPUT_CONFIG_DIR": config,
+            "SM_OUTPUT_DIR": self.folder("output"),
+            "SM_OUTPUT_DATA_DIR": self.folder("output", "data"),
+            "SM_OUTPUT_FAILURE": os.path.join(self.folder("output"), "failure"),
+            "SM_CHANNELS": list(listed),
+            "SM_HPS": self.typed,
+            "SM_USER_ARGS": arguments,
+            "SM_CURRENT_HOST": HOST,
+            "SM_CURRENT_HOST_RANK": 0,
+            "SM_CURRENT_INSTANCE_TYPE": "local",
+            "SM_HOSTS": [HOST],
+            "SM_HOST_COUNT": 1,
+            "SM_MASTER_ADDR": "127.0.0.1",
+            "SM_MASTER_PORT": MASTER_PORT,
+            "SM_NETWORK_INTERFACE_NAME": NETWORK,
+            "SM_LOG_LEVEL": LOG_LEVEL,
+            "SM_NUM_CPUS": os.cpu_count() or 1,
+            "SM_NUM_GPUS": len(gpus()),
+            "SM_NUM_NEURONS": len(glob.glob("/dev/neuron[0-9]*")),
+            "SM_RESOURCE_CONFIG": resources,
+            "SM_INPUT_DATA_CONFIG": channels,
+            "TRAINING_JOB_NAME": os.environ.get("TRAINING_JOB_NAME", self.arguments.step),
+        }
+        found.update({"SM_CHANNEL_" + name.upper(): path for name, path in every.items()})
+        found.update({"SM_HP_" + name.replace("-", "_").upper(): value for name, value in self.typed.items()})
+        found["SM_TRAINING_ENV"] = dict(
+            {name[3:].lower(): value for name, value in found.items() if not name.startswith(("SM_CHANNEL_", "SM_HP"))},
+            channel_input_dirs=listed,
+            hyperparameters=self.typed,
+            job_name=found["TRAINING_JOB_NAME"],
+        )
+        return {name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}
+
+    def vertex(self) -> Words:
+        """`AIP_...`: local paths where the platform has addresses of its object store."""
+        one = {"cluster": {"workerpool0": ["127.0.0.1:2222"]}, "environment": "cloud"}
+        found = {"CLUSTER_SPEC": json.dumps(dict(one, task={"type": "workerpool0", "index": 0}))}
+        if "train" in self.folders:
+            found["AIP_DATA_FORMAT"] = "csv" if self.arguments.csv else "parquet"
+            found["AIP_TENSORBOARD_LOG_DIR"] = self.folder("tensorboard")
+        for name, ours in (("TRAINING", "train"), ("VALIDATION", "valid"), ("TEST", "valid")):
+            if ours in self.folders:
+                found["AIP_%s_DATA_URI" % name] = os.path.join(self.folders[ours], self.file)
+        if self.work.checkpoints:
+            os.makedirs(self.work.checkpoints, exist_ok=True)
+            found["AIP_CHECKPOINT_DIR"] = os.path.abspath(self.work.checkpoints)
+        if "model" in self.folders:
+            found["AIP_MODEL_DIR" if "train" in self.folders else "AIP_STORAGE_URI"] = self.folders["model"]
+        return found
+
+    def azureml(self) -> Words:
+        """`AZURE_ML_...`, and a working folder whose `outputs` is the model's folder, as that of a job there."""
+        sides = {"train": "INPUT", "valid": "INPUT", "rows": "INPUT", "base_model": "INPUT", "predictions": "OUTPUT"}
+        sides["model"] = "OUTPUT" if "train" in self.folders else "INPUT"
+        found = {
+            "AZURE_ML_%s_%s" % (side, name): self.folders[name] for name, side in sides.items() if name in self.folders
+        }
+        found.update({"AZURE_ML_INPUT_%s" % name: path for name, path in self.files().items()})
+        found["AZUREML_RUN_ID"] = os.environ.get("AZUREML_RUN_ID", self.arguments.step)
+        if "train" not in self.folders and "model" in self.folders:
+            found["AZUREML_MODEL_DIR"] = self.folders["model"]
+        elif "model" in self.folders:
+            store, code = os.environ.get("CTC_CODE_STORE"), self.work.code
+            here = os.path.join(store, code) if store and code else os.getcwd()
+            working = self.folder("work")
+            for entry in os.listdir(here):
+                if entry != "outputs":
+                    os.symlink(os.path.join(here, entry), os.path.join(working, entry))
+            os.symlink(self.folders["model"], os.path.join(working, "outputs"))
+            os.chdir(working)
+            self.work = self.work._replace(code="")
+        return found
+
+
+def gpus() -> List[str]:
+    return glob.glob("/dev/nvidia[0-9]*")
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], adapted))

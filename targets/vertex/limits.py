@@ -1,0 +1,223 @@
+"""What Vertex AI would refuse or misread, found while compiling."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+
+from ctc.compiler.bundle import canonical
+from ctc.compiler.ir import Pipeline, Step, System
+from ctc.diagnostics import Diagnostic, Severity
+from ctc.targets import kfp_words
+from ctc.targets.kfp_ir import PIPELINE_NAME
+from ctc.targets.kfp_words import ARGUMENT_BYTES, Limit, Service
+from ctc.targets.vertex import check, events, schedules
+from ctc.targets.vertex.machines import MACHINE_TYPES, disk_gb, smallest
+from ctc.targets.vertex.pipeline import job_seconds, launches_job, payload, pipeline_job
+
+_DISCOVERY = "discovery document aiplatform.v1, revision 20261106"
+
+LIMITS: Mapping[str, Limit] = {
+    "pipeline name": Limit(128, "kfp dsl/utils.py; google-cloud-aiplatform 2.7.0 pipeline_constants"),
+    "display name": Limit(check.NAME_LENGTH, _DISCOVERY),
+    "label": Limit(63, "Google Cloud, requirements for labels"),
+    "task cpu": Limit(96, "Vertex AI, machine types of pipelines: the most that a task may ask for"),
+    "task memory": Limit(624, "Vertex AI, machine types of pipelines: in GiB"),
+    "environment": Limit(100, f"{_DISCOVERY}: ContainerSpec.env"),
+    "disk": Limit(64_000, "Compute Engine, size of a persistent disk in GB"),
+    "runtime": Limit(604_800, f"{_DISCOVERY}: Scheduling.timeout, of which 7 days is the default; in seconds"),
+    "workflow": Limit(63, "discovery document eventarc.v1: id of a trigger; workflows.v1 takes 64"),
+    "workflow memory": Limit(512 * 1024, "Workflows, quotas and limits: variables of one execution, in bytes"),
+}
+
+SERVICE = Service("Vertex AI")
+
+_WORKFLOW = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
+
+_SETTINGS: tuple[tuple[str, re.Pattern[str], str, str], ...] = (
+    (
+        "project",
+        re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"),
+        "the id of a Google Cloud project",
+        "write the id, not the number or the name: `acme-ml`",
+    ),
+    ("region", re.compile(r"[a-z]+-[a-z]+[0-9]+"), "a region", "write for example `europe-west4`"),
+    (
+        "service_account",
+        check.SERVICE_ACCOUNT,
+        "the address of a service account",
+        "write for example `ct@acme-ml.iam.gserviceaccount.com`",
+    ),
+    (
+        "network",
+        check.NETWORK,
+        "the full name of a network",
+        "write `projects/NUMBER/global/networks/NAME`, with the number of the project",
+    ),
+    (
+        "kms_key",
+        check.KMS_KEY,
+        "the full name of a key",
+        "write `projects/P/locations/L/keyRings/R/cryptoKeys/K`",
+    ),
+)
+
+
+def limits(system: System) -> tuple[Diagnostic, ...]:
+    """Every limit of Vertex AI that this system would meet."""
+    settings = tuple(_settings(system))
+    if settings:
+        return settings
+    found = [*_names(system), *_every(system), *_crons(system), *_memory(system)]
+    for pipeline in (system.wake, system.train):
+        for step in pipeline.steps():
+            found += [*_machine(step), *_time(step), *kfp_words.words(step, SERVICE)]
+            found += [*kfp_words.environment(step, SERVICE), *_variables(step)]
+            found += kfp_words.document(step, json.dumps(step.document), SERVICE)
+        found += _payloads(system, pipeline)
+    return tuple(dict.fromkeys(found))
+
+
+def _error(code: str, message: str, path: str, help: str) -> Diagnostic:
+    return Diagnostic(code, Severity.ERROR, message, path, help=help)
+
+
+def _settings(system: System) -> Iterator[Diagnostic]:
+    for key, pattern, what, advice in _SETTINGS:
+        value = system.settings.get(key)
+        if value is not None and not pattern.fullmatch(str(value)):
+            yield _error("CT370", f"`{value}` is not {what}", f"targets.vertex.{key}", advice)
+    if not system.root.startswith("gs://"):
+        message = f"Vertex AI reads and writes Cloud Storage only, not {system.root}"
+        yield _error("CT371", message, "targets.vertex.bucket", "name a bucket of Cloud Storage")
+
+
+def _names(system: System) -> Iterator[Diagnostic]:
+    for pipeline in (system.wake, system.train):
+        if not PIPELINE_NAME.fullmatch(pipeline.name):
+            yield _error(
+                "CT372",
+                f"Vertex AI refuses the pipeline name `{pipeline.name}`",
+                "name",
+                f"at most {LIMITS['pipeline name'].value} lower-case letters, digits and hyphens, with `-train` and "
+                "`-wake` and the environment at the end",
+            )
+            return
+    for event in events.topics(system):
+        if not _WORKFLOW.fullmatch(events.workflow_id(system, event)):
+            yield _error(
+                "CT379",
+                f"Workflows refuses the name `{events.workflow_id(system, event)}`",
+                f"targets.vertex.events.{event}",
+                f"shorten the event's name: {LIMITS['workflow'].value} characters are the most, with what is before it",
+            )
+    for name, _, _ in system.wakes.crons:
+        length = len(f"{system.wake.name}-{name}-2")
+        if length > LIMITS["display name"].value:
+            message = f"the schedule of `{name}` has a name of {length} characters, Vertex AI takes "
+            message += str(LIMITS["display name"].value)
+            yield _error("CT372", message, f"triggers.{name}", "shorten the name of the trigger")
+
+
+def _every(system: System) -> Iterator[Diagnostic]:
+    period = system.wakes.every
+    if _refused(functools.partial(schedules.every, period)):
+        near = schedules.nearest(period)
+        yield _error(
+            "CT373",
+            f"Vertex AI cannot wake every {_told(period)}: its schedules are crons, which start anew each day",
+            "trigger_policy.wake_every",
+            f"write whole minutes that divide a day, or 7d; the next shorter one is {_told(near)}",
+        )
+
+
+def _crons(system: System) -> Iterator[Diagnostic]:
+    for name, cron, zone in system.wakes.crons:
+        reason = _refused(functools.partial(schedules.dialect, cron, zone))
+        if reason:
+            yield _error(
+                "CT374",
+                f"no schedule of Vertex AI fires as `{cron}` does: {reason}",
+                f"triggers.{name}.schedule.cron",
+                "list the days of the month, or the days of the week, and leave the other field `*`",
+            )
+
+
+def _memory(system: System) -> Iterator[Diagnostic]:
+    """A workflow holds the wake pipeline's job twice, as it was fetched and as it is sent."""
+    size = 2 * len(canonical(pipeline_job(system, system.wake))) if events.topics(system) else 0
+    if size > LIMITS["workflow memory"].value:
+        yield _error(
+            "CT379",
+            f"the wake pipeline is {size // 2} bytes, too many for the workflow that starts it at an event",
+            "targets.vertex.events",
+            f"make the longest lists of the spec shorter: {LIMITS['workflow memory'].value // 2} bytes fit",
+        )
+
+
+def _refused(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _told(period: timedelta) -> str:
+    seconds = int(period.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def _machine(step: Step) -> Iterator[Diagnostic]:
+    path = "prepare.resources" if step.name == "prepare" else "training.resources"
+    biggest = MACHINE_TYPES[-1]
+    if smallest(step.resources) is None:
+        asked = f"{step.resources.cpu:g} vCPUs and {step.resources.memory_bytes / 1024**3:g} GiB"
+        yield _error(
+            "CT375",
+            f"no listed machine type has {asked}",
+            path,
+            f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib:g} GiB",
+        )
+    if disk_gb(step.resources) > LIMITS["disk"].value:
+        message = f"a job's disk has {LIMITS['disk'].value} GB at most, not {disk_gb(step.resources)}"
+        yield _error("CT376", message, f"{path}.disk", "keep what is bigger in the bucket")
+
+
+def _time(step: Step) -> Iterator[Diagnostic]:
+    if launches_job(step) and job_seconds(step) > LIMITS["runtime"].value:
+        yield _error(
+            "CT377",
+            f"all tries of `{step.name}` may take {job_seconds(step)} seconds, a job {LIMITS['runtime'].value}",
+            "training.timeout",
+            "lower training.timeout or training.retries; work goes on from the checkpoints",
+        )
+
+
+def _variables(step: Step) -> Iterator[Diagnostic]:
+    if len(step.environment) > LIMITS["environment"].value:
+        message = f"`{step.name}` has {len(step.environment)} variables, a container {LIMITS['environment'].value}"
+        yield _error("CT378", message, "training.env", "put them into a file of training.code")
+
+
+def _payloads(system: System, pipeline: Pipeline) -> Iterator[Diagnostic]:
+    if not any(launches_job(step) for step in pipeline.steps()):
+        return
+    origins = {f"exec-{step.name}": step for step in pipeline.steps()}
+    for label, executor in pipeline_job(system, pipeline)["pipelineSpec"]["deploymentSpec"]["executors"].items():
+        job = payload(executor)
+        size = 0 if job is None else len(canonical(job))
+        if size > ARGUMENT_BYTES.value // 2:
+            step = origins[label]
+            yield _error(
+                "CT316",
+                f"the job of step `{step.name}` is {size} bytes, and Vertex AI hands it over as one word of a command",
+                step.origin,
+                f"make its command or its environment shorter: {ARGUMENT_BYTES.value // 2} bytes fit",
+            )
