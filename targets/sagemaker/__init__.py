@@ -8,7 +8,7 @@ from ctc.compiler.bundle import Artifact, Bundle, as_json
 from ctc.compiler.fidelity import fidelity_files
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
-from ctc.targets.sagemaker import events, identities, pipeline, resources
+from ctc.targets.sagemaker import events, identities, pipeline, resources, schedules, watch
 from ctc.targets.sagemaker.limits import limits
 from ctc.targets.sagemaker.template import template
 
@@ -26,7 +26,10 @@ def _native(reason: str = "") -> Capability:
 
 
 CAPABILITIES: Mapping[str, Capability] = {
-    "wake.every": _native("an EventBridge Scheduler schedule with a rate in whole minutes"),
+    "wake.every": _native(
+        "an EventBridge Scheduler schedule with a rate in whole minutes; an alarm goes off when for three wakes' time "
+        "none ended well"
+    ),
     "notifications": Capability(Support.EMULATED, "sent by our wake step; while no wake comes, nothing is sent"),
     "serving.online": Capability(
         Support.EMULATED,
@@ -34,7 +37,9 @@ CAPABILITIES: Mapping[str, Capability] = {
         "deploys no endpoint, and starts the server only where its answers are timed",
     ),
     "staleness": _emulated(
-        "told by the next wake; an alarm on the service's own count of wakes that ended well tells where none comes"
+        "an hourly state machine asks the service for train pipelines that ended well, and an alarm goes off when it "
+        "finds none that was started in that time: also while no wake comes. To it a run that its checks stopped has "
+        "ended well; wake tells it apart"
     ),
     "trigger.event": _native(
         "an EventBridge rule hands the event to a small state machine, which starts the wake with `Event`; no function"
@@ -48,11 +53,10 @@ CAPABILITIES: Mapping[str, Capability] = {
     "trigger.performance": Capability(
         Support.NATIVE, "our own step, the same numbers on every target; no monitor of the platform is asked"
     ),
-    "trigger.schedule": _emulated(
-        "judged by the wake: it fires at the first wake at or after its instant, so up to `wake_every` later"
-    ),
-    "trigger.schedule.timezone": _emulated(
-        "the wake computes the instants of the cron in its IANA zone; the schedule itself is a plain rate"
+    "trigger.schedule": _native("a schedule of its own wakes at the instants of its cron; wake decides that it fired"),
+    "trigger.schedule.timezone": _native(
+        "the schedule has the cron's IANA zone. At a time that the clocks skip the service does not wake: wake knows "
+        "the instant, and fires at the next one, up to `wake_every` later"
     ),
     "trigger.new_data": _emulated("the wake counts the labelled rows; nothing is started by an object's arrival"),
     "step.timeout": _native("each try is ended by the shim; `MaxRuntimeInSeconds` ends the job after all tries"),
@@ -86,7 +90,7 @@ def emit(system: System) -> Bundle:
     made = pipeline.definitions(system, support)
     roles = identities.roles(system)
     documents = {
-        "schedule.json": resources.schedule(system),
+        **{f"schedules/{own}.json": body for own, body in schedules.schedules(system).items()},
         "events/record-rule.json": resources.record_rule(system),
         "events/record-target.json": resources.record_target(system),
         **{f"pipelines/{kind}.json": definition for kind, definition in made.items()},
@@ -94,7 +98,7 @@ def emit(system: System) -> Bundle:
         **{f"identities/{role}.policy.json": identities.policy(system, role) for role in roles},
         **{f"identities/{role}.trust.json": identities.trust(system, role) for role in roles},
         "alarms/topic.json": resources.topic_request(system),
-        "alarms/wakes.json": resources.alarm(system),
+        **{f"alarms/{own}.json": body for own, body in watch.alarms(system).items()},
         "registry/group.json": resources.group_request(system),
         "template.json": template(system, made),
     }
@@ -103,6 +107,10 @@ def emit(system: System) -> Bundle:
         documents[f"events/{event}-target.json"] = events.target(system, event, heard)
         documents[f"events/{event}-machine.json"] = events.machine(system, event, heard)
         documents[f"events/{event}-request.json"] = events.request(system, event)
+    for own, what in watch.watched(system).items():
+        documents[f"schedules/watch-{own}.json"] = watch.hourly(system, own)
+        documents[f"alarms/{own}-machine.json"] = watch.machine(system, what)
+        documents[f"alarms/{own}-request.json"] = watch.machine_request(system, own)
     artifacts = [
         *(Artifact(path, as_json(document)) for path, document in documents.items()),
         *uploaded,

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from ctc.compiler.ir import System
-from ctc.targets.sagemaker import resources
+from ctc.targets.sagemaker import names, resources
 from ctc.targets.sagemaker.resources import Heard
 
 
@@ -22,7 +22,7 @@ def rule(system: System, event: str, heard: Heard) -> dict[str, Any]:
     if "detail_type" in mapped:
         pattern["detail-type"] = [mapped["detail_type"]]
     return {
-        "Name": resources.hearing_name(system, event),
+        "Name": names.rule_name(system, f"on-{event}"),
         "EventBusName": mapped.get("bus", "default"),
         "Description": f"Hears {event} for {system.name}, compiled by ctc.",
         "EventPattern": json.dumps(pattern, sort_keys=True),
@@ -35,12 +35,12 @@ def target(system: System, event: str, heard: Heard) -> dict[str, Any]:
     """The PutTargets body: the whole event, to the state machine."""
     hearing = {
         "Id": "hearing",
-        "Arn": resources.hearing_arn(system, event),
-        "RoleArn": resources.role_arn(system, "events"),
+        "Arn": names.machine_arn(system, f"on-{event}"),
+        "RoleArn": names.role_arn(system, "events"),
         "RetryPolicy": {"MaximumRetryAttempts": 8, "MaximumEventAgeInSeconds": 3600},
     }
     return {
-        "Rule": resources.hearing_name(system, event),
+        "Rule": names.rule_name(system, f"on-{event}"),
         "EventBusName": heard.mapped.get("bus", "default"),
         "Targets": [hearing],
     }
@@ -55,9 +55,9 @@ def machine(system: System, event: str, heard: Heard) -> dict[str, Any]:
     told: dict[str, Any] = {"name": event, "id.$": "$.id", "at.$": "$.time"}
     start = {
         "Type": "Task",
-        "Resource": f"arn:{resources.partition(system)}:states:::aws-sdk:sagemaker:startPipelineExecution",
+        "Resource": f"arn:{names.partition(system)}:states:::aws-sdk:sagemaker:startPipelineExecution",
         "Parameters": {
-            "PipelineName": resources.pipeline_name(system, "wake"),
+            "PipelineName": names.pipeline_name(system, "wake"),
             "ClientRequestToken.$": "$.id",
             "PipelineParameters": [
                 {"Name": "Instant", "Value.$": "$.at"},
@@ -87,8 +87,8 @@ def machine(system: System, event: str, heard: Heard) -> dict[str, Any]:
 def request(system: System, event: str) -> dict[str, Any]:
     """The CreateStateMachine body without its definition, which is a file of its own."""
     return {
-        "name": resources.hearing_name(system, event),
-        "roleArn": resources.role_arn(system, "hearing"),
+        "name": names.machine_name(system, f"on-{event}"),
+        "roleArn": names.role_arn(system, "hearing"),
         "type": "STANDARD",
         "tags": [{"key": item["Key"], "value": item["Value"]} for item in resources.tags(system)],
     }

@@ -13,14 +13,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.compiler.ir import Runs, System
-from ctc.targets.sagemaker import resources
-from ctc.targets.sagemaker.resources import account, partition, pipeline_arn, region
+from ctc.targets.sagemaker import names, resources
+from ctc.targets.sagemaker.names import account, partition, pipeline_arn, region
+from ctc.targets.sagemaker.watch import watched
 
 SERVICES: Mapping[str, str] = {
     "pipeline": "sagemaker.amazonaws.com",
     "scheduler": "scheduler.amazonaws.com",
     "events": "events.amazonaws.com",
     "hearing": "states.amazonaws.com",
+    "watch": "states.amazonaws.com",
 }
 """Who assumes each role."""
 ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)")
@@ -31,7 +33,8 @@ Policy = dict[str, Any]
 
 def roles(system: System) -> tuple[str, ...]:
     """The roles that this system needs."""
-    return tuple(SERVICES) if resources.heard(system) else ("pipeline", "scheduler", "events")
+    needed = {"hearing": bool(resources.heard(system)), "watch": bool(watched(system))}
+    return tuple(role for role in SERVICES if needed.get(role, True))
 
 
 def trust(system: System, role: str) -> Policy:
@@ -49,12 +52,17 @@ def trust(system: System, role: str) -> Policy:
 
 def policy(system: System, role: str) -> Policy:
     """What the role may do."""
+    watches = [names.machine_arn(system, f"watch-{own}") for own in watched(system)]
+    machines = [names.machine_arn(system, f"on-{event}") for event in resources.heard(system)]
+    wake = _allow("Wake", "sagemaker:StartPipelineExecution", pipeline_arn(system, "wake"))
     if role == "scheduler":
-        return _policy(_allow("Wake", "sagemaker:StartPipelineExecution", pipeline_arn(system, "wake")))
+        return _policy(wake, *([_allow("Watch", "states:StartExecution", watches)] if watches else []))
     if role == "hearing":
-        return _policy(_allow("Wake", "sagemaker:StartPipelineExecution", pipeline_arn(system, "wake")))
+        return _policy(wake)
+    if role == "watch":
+        seen = sorted({pipeline_arn(system, what.pipeline) for what in watched(system).values()})
+        return _policy(_allow("Watch", "sagemaker:ListPipelineExecutions", seen))
     if role == "events":
-        machines = [resources.hearing_arn(system, event) for event in resources.heard(system)]
         return _policy(
             _allow("Record", "sagemaker:StartPipelineExecution", pipeline_arn(system, "record")),
             *([_allow("Hear", "states:StartExecution", machines)] if machines else []),
@@ -76,7 +84,7 @@ def _pipeline(system: System) -> Iterator[dict[str, Any]]:
         ["sagemaker:StartPipelineExecution", "sagemaker:ListPipelineExecutions"],
         pipeline_arn(system, "train"),
     )
-    name = resources.group_name(system)
+    name = names.group_name(system)
     yield _allow(
         "Registry",
         ["CreateModelPackage", "DescribeModelPackage", "UpdateModelPackage", "DeleteModelPackage", "ListModelPackages"],
@@ -93,9 +101,26 @@ def _pipeline(system: System) -> Iterator[dict[str, Any]]:
         [f"{group}{part}" for group in groups for part in ("", ":*")],
         service="logs",
     )
-    if key := system.settings.get("kms_key"):
-        yield _allow("Key", ["Decrypt", "Encrypt", "GenerateDataKey", "DescribeKey"], str(key), service="kms")
+    yield from _secrets(system)
+    yield from _key(system)
     yield from _network(system)
+
+
+def _secrets(system: System) -> Iterator[dict[str, Any]]:
+    """Those that commands of the user are given, and no other. Secrets Manager adds six characters to an ARN."""
+    steps = (*system.wake.steps(), *system.train.steps())
+    wanted = sorted({secret for step in steps for _, secret in step.secrets})
+    if wanted:
+        found = [names.arn(system, "secretsmanager", f"secret:{secret}-??????") for secret in wanted]
+        yield _allow("Secrets", "secretsmanager:GetSecretValue", found)
+
+
+def _key(system: System) -> Iterator[dict[str, Any]]:
+    """Of the grants only those that a service of AWS makes for itself: the disks of the jobs are its to open."""
+    if key := system.settings.get("kms_key"):
+        yield _allow("Key", ["Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey"], str(key), service="kms")
+        grants = _allow("KeyOfDisks", "kms:CreateGrant", str(key))
+        yield {**grants, "Condition": {"Bool": {"kms:GrantIsForAWSResource": "true"}}}
 
 
 def _storage(system: System) -> Iterator[dict[str, Any]]:

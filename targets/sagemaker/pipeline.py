@@ -115,6 +115,7 @@ class _Definitions:
         self.system = system
         self.role = str(system.settings["role"])
         self.support = support
+        self.key = system.settings.get("kms_key")
         self.kinds: dict[str, str] = {}
         """Step name to step type, for those that references may meet."""
 
@@ -221,6 +222,10 @@ class _Definitions:
             arguments["ProcessingOutputConfig"] = {
                 "Outputs": [_processing_output(name, self._place(step, name)) for name in outputs]
             }
+        if self.key:
+            arguments["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] = self.key
+            if outputs:
+                arguments["ProcessingOutputConfig"]["KmsKeyId"] = self.key
         return arguments
 
     def _training(self, step: Step) -> dict[str, Any]:
@@ -261,6 +266,9 @@ class _Definitions:
         if network := vpc(self.system):
             arguments["VpcConfig"] = network
         arguments["Tags"] = tags(self.system)
+        if self.key:
+            arguments["ResourceConfig"]["VolumeKmsKeyId"] = self.key
+            arguments["OutputDataConfig"]["KmsKeyId"] = self.key
         if environment:
             arguments["Environment"] = environment
         hyperparameters = _hyperparameters(step)

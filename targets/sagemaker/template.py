@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctc.compiler.ir import System
-from ctc.targets.sagemaker import events, identities, resources
+from ctc.targets.sagemaker import events, identities, names, resources, watch
 from ctc.targets.sagemaker.pipeline import Definition
+from ctc.targets.sagemaker.schedules import schedules
 
 
 def template(system: System, definitions: Mapping[str, Definition]) -> dict[str, Any]:
@@ -21,8 +22,6 @@ def template(system: System, definitions: Mapping[str, Definition]) -> dict[str,
         "ModelPackageGroup": _resource("SageMaker::ModelPackageGroup", resources.group_request(system)),
         "PipelinePolicy": _pipeline_policy(system),
         "AlarmTopic": _topic(system),
-        "WakeAlarm": _resource("CloudWatch::Alarm", resources.alarm(system), "AlarmTopic"),
-        "Schedule": _resource("Scheduler::Schedule", resources.schedule(system), "WakePipeline", own["scheduler"]),
         "RecordRule": _rule(resources.record_rule(system), resources.record_target(system), "RecordPipeline"),
     }
     for kind, definition in definitions.items():
@@ -32,9 +31,20 @@ def template(system: System, definitions: Mapping[str, Definition]) -> dict[str,
     for role, logical in own.items():
         made[logical] = _role(system, role)
     for number, (event, heard) in enumerate(resources.heard(system).items(), 1):
-        made[f"Hearing{number}"] = _machine(system, event, heard)
+        asked = events.request(system, event)
+        definition = events.machine(system, event, heard)
+        made[f"Hearing{number}"] = _machine(system, asked, definition, "HearingRole", "WakePipeline")
         rule, target = events.rule(system, event, heard), events.target(system, event, heard)
         made[f"HearingRule{number}"] = _rule(rule, target, f"Hearing{number}")
+    for number, body in enumerate(schedules(system).values(), 1):
+        made[f"Schedule{number}"] = _resource("Scheduler::Schedule", body, "WakePipeline", own["scheduler"])
+    for number, (name, what) in enumerate(watch.watched(system).items(), 1):
+        asked = watch.machine_request(system, name)
+        made[f"Watch{number}"] = _machine(system, asked, watch.machine(system, what), "WatchRole")
+        hourly = watch.hourly(system, name)
+        made[f"WatchSchedule{number}"] = _resource("Scheduler::Schedule", hourly, f"Watch{number}", own["scheduler"])
+    for number, body in enumerate(watch.alarms(system).values(), 1):
+        made[f"Alarm{number}"] = _resource("CloudWatch::Alarm", body, "AlarmTopic")
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"The continuous training of {system.name}, compiled by ctc.",
@@ -49,7 +59,7 @@ def _resource(kind: str, properties: Mapping[str, Any], *after: str) -> dict[str
 
 def _role(system: System, role: str) -> dict[str, Any]:
     body = {
-        "RoleName": resources.role_name(system, role),
+        "RoleName": names.role_name(system, role),
         "AssumeRolePolicyDocument": identities.trust(system, role),
         "Policies": [{"PolicyName": "ctc", "PolicyDocument": identities.policy(system, role)}],
         "Tags": resources.tags(system),
@@ -59,9 +69,9 @@ def _role(system: System, role: str) -> dict[str, Any]:
 
 def _pipeline_policy(system: System) -> dict[str, Any]:
     body = {
-        "ManagedPolicyName": resources.role_name(system, "pipeline"),
+        "ManagedPolicyName": names.policy_name(system),
         "PolicyDocument": identities.policy(system, "pipeline"),
-        "Roles": [str(system.settings["role"]).rpartition("/")[2]],
+        "Roles": [names.own_role_name(system)],
     }
     return _resource("IAM::ManagedPolicy", body)
 
@@ -76,13 +86,12 @@ def _rule(rule: Mapping[str, Any], target: Mapping[str, Any], after: str) -> dic
     return _resource("Events::Rule", body, "EventsRole", after)
 
 
-def _machine(system: System, event: str, heard: resources.Heard) -> dict[str, Any]:
-    asked = events.request(system, event)
+def _machine(system: System, asked: Mapping[str, Any], definition: Mapping[str, Any], *after: str) -> dict[str, Any]:
     body = {
         "StateMachineName": asked["name"],
         "StateMachineType": asked["type"],
         "RoleArn": asked["roleArn"],
-        "Definition": events.machine(system, event, heard),
+        "Definition": dict(definition),
         "Tags": resources.tags(system),
     }
-    return _resource("StepFunctions::StateMachine", body, "HearingRole", "WakePipeline")
+    return _resource("StepFunctions::StateMachine", body, *after)

@@ -14,6 +14,7 @@ from ctc.compiler.lower import lower
 from ctc.language.load import load_spec
 from ctc.language.spec import Spec
 from ctc.targets import sagemaker
+from ctc.targets.sagemaker import identities
 from ctc.targets.sagemaker.limits import jobs
 
 CANARY = Path(__file__).resolve().parent.parent.parent / "specs" / "canary.yaml"
@@ -63,7 +64,7 @@ def test_cfn_lint_has_nothing_to_say_of_the_template_and_sees_what_is_wrong(
     bundle: dict[str, Any], tmp_path: Path
 ) -> None:
     broken = copy.deepcopy(bundle["template.json"])
-    broken["Resources"]["WakeAlarm"]["Properties"]["ComparisonOperator"] = "Less"
+    broken["Resources"]["Alarm1"]["Properties"]["ComparisonOperator"] = "Less"
 
     assert findings(bundle["template.json"], tmp_path) == []
     assert len(findings(broken, tmp_path)) == 1
@@ -169,9 +170,43 @@ def test_an_event_becomes_the_parameter_of_a_wake(
     assert set(given) <= {item["Name"] for item in bundle["pipelines/wake.json"]["Parameters"]}
 
 
-def test_the_alarm_watches_the_wake_pipeline_and_tells_the_topic(bundle: dict[str, Any]) -> None:
-    alarm = bundle["alarms/wakes.json"]
+def test_commands_may_read_their_own_secrets_and_no_other() -> None:
+    loaded = load_spec(CANARY.with_name("fine_tune.yaml"), None, "sagemaker")
+    assert loaded.spec is not None, loaded.diagnostics
+    system = lower(loaded.spec, "sagemaker")
+    wanted = {secret for step in system.train.steps() for _, secret in step.secrets}
+    found = [
+        item
+        for role in identities.roles(system)
+        for item in identities.policy(system, role)["Statement"]
+        if any(action.startswith("secretsmanager:") for action in item["Action"])
+    ]
 
-    assert alarm["Dimensions"] == [{"Name": "PipelineName", "Value": bundle["requests/wake.json"]["PipelineName"]}]
-    assert (alarm["Period"], alarm["TreatMissingData"]) == (3 * 3600, "breaching")
-    assert alarm["AlarmActions"][0].endswith(":" + bundle["alarms/topic.json"]["Name"])
+    assert wanted
+    [statement] = found
+    assert statement["Action"] == ["secretsmanager:GetSecretValue"]
+    region = system.settings["region"]
+    assert statement["Resource"] == [
+        f"arn:aws:secretsmanager:{region}:123456789012:secret:{name}-??????" for name in sorted(wanted)
+    ]
+
+
+def test_without_secrets_of_commands_no_secret_may_be_read(bundle: dict[str, Any]) -> None:
+    assert "secretsmanager" not in json.dumps(bundle["identities/pipeline.policy.json"])
+
+
+def test_a_key_reaches_every_disk_and_every_output(spec: Spec) -> None:
+    key = "arn:aws:kms:eu-north-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    artifacts = sagemaker.emit(lower(with_settings(spec, kms_key=key), "sagemaker")).artifacts
+    found = {item.path: json.loads(item.content) for item in artifacts if item.path.endswith(".json")}
+    steps = [step for path, body in found.items() if path.startswith("pipelines/") for step in jobs(body)]
+
+    for arguments in (step["Arguments"] for step in steps):
+        if "ResourceConfig" in arguments:
+            assert arguments["ResourceConfig"]["VolumeKmsKeyId"] == key
+            assert arguments["OutputDataConfig"]["KmsKeyId"] == key
+        else:
+            assert arguments["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == key
+            assert arguments.get("ProcessingOutputConfig", {"KmsKeyId": key})["KmsKeyId"] == key
+    rights = [item for item in found["identities/pipeline.policy.json"]["Statement"] if item["Resource"] == [key]]
+    assert [item.get("Condition") for item in rights] == [None, {"Bool": {"kms:GrantIsForAWSResource": "true"}}]
