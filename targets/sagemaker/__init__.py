@@ -8,8 +8,9 @@ from ctc.compiler.bundle import Artifact, Bundle, as_json
 from ctc.compiler.fidelity import fidelity_files
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
-from ctc.targets.sagemaker import pipeline, resources
+from ctc.targets.sagemaker import events, identities, pipeline, resources, schedules, watch
 from ctc.targets.sagemaker.limits import limits
+from ctc.targets.sagemaker.template import template
 
 __all__ = ["CAPABILITIES", "NAME", "emit", "limits"]
 
@@ -25,16 +26,23 @@ def _native(reason: str = "") -> Capability:
 
 
 CAPABILITIES: Mapping[str, Capability] = {
-    "wake.every": _native("an EventBridge Scheduler schedule with a rate in whole minutes"),
+    "wake.every": _native(
+        "an EventBridge Scheduler schedule with a rate in whole minutes; an alarm goes off when for three wakes' time "
+        "none ended well"
+    ),
     "notifications": Capability(Support.EMULATED, "sent by our wake step; while no wake comes, nothing is sent"),
     "serving.online": Capability(
         Support.EMULATED,
         "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "
         "deploys no endpoint, and starts the server only where its answers are timed",
     ),
-    "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
-    "trigger.event": Capability(
-        Support.EMULATED, "whoever sees the alert starts the wake pipeline with the parameter `event`"
+    "staleness": _emulated(
+        "an hourly state machine asks the service for train pipelines that ended well, and an alarm goes off when it "
+        "finds none that was started in that time: also while no wake comes. To it a run that its checks stopped has "
+        "ended well; wake tells it apart"
+    ),
+    "trigger.event": _native(
+        "an EventBridge rule hands the event to a small state machine, which starts the wake with `Event`; no function"
     ),
     "trigger.drift": Capability(
         Support.NATIVE, "our own step, the same numbers on every target; no monitor of the platform is asked"
@@ -45,11 +53,10 @@ CAPABILITIES: Mapping[str, Capability] = {
     "trigger.performance": Capability(
         Support.NATIVE, "our own step, the same numbers on every target; no monitor of the platform is asked"
     ),
-    "trigger.schedule": _emulated(
-        "judged by the wake: it fires at the first wake at or after its instant, so up to `wake_every` later"
-    ),
-    "trigger.schedule.timezone": _emulated(
-        "the wake computes the instants of the cron in its IANA zone; the schedule itself is a plain rate"
+    "trigger.schedule": _native("a schedule of its own wakes at the instants of its cron; wake decides that it fired"),
+    "trigger.schedule.timezone": _native(
+        "the schedule has the cron's IANA zone. At a time that the clocks skip the service does not wake: wake knows "
+        "the instant, and fires at the next one, up to `wake_every` later"
     ),
     "trigger.new_data": _emulated("the wake counts the labelled rows; nothing is started by an object's arrival"),
     "step.timeout": _native("each try is ended by the shim; `MaxRuntimeInSeconds` ends the job after all tries"),
@@ -81,13 +88,29 @@ def emit(system: System) -> Bundle:
     uploaded = pipeline.documents(system)
     support = pipeline.support_uri(system, pipeline.support_digest(uploaded))
     made = pipeline.definitions(system, support)
+    roles = identities.roles(system)
     documents = {
-        "schedule.json": resources.schedule(system),
+        **{f"schedules/{own}.json": body for own, body in schedules.schedules(system).items()},
         "events/record-rule.json": resources.record_rule(system),
         "events/record-target.json": resources.record_target(system),
         **{f"pipelines/{kind}.json": definition for kind, definition in made.items()},
         **{f"requests/{kind}.json": resources.pipeline_request(system, kind) for kind in made},
+        **{f"identities/{role}.policy.json": identities.policy(system, role) for role in roles},
+        **{f"identities/{role}.trust.json": identities.trust(system, role) for role in roles},
+        "alarms/topic.json": resources.topic_request(system),
+        **{f"alarms/{own}.json": body for own, body in watch.alarms(system).items()},
+        "registry/group.json": resources.group_request(system),
+        "template.json": template(system, made),
     }
+    for event, heard in resources.heard(system).items():
+        documents[f"events/{event}-rule.json"] = events.rule(system, event, heard)
+        documents[f"events/{event}-target.json"] = events.target(system, event, heard)
+        documents[f"events/{event}-machine.json"] = events.machine(system, event, heard)
+        documents[f"events/{event}-request.json"] = events.request(system, event)
+    for own, what in watch.watched(system).items():
+        documents[f"schedules/watch-{own}.json"] = watch.hourly(system, own)
+        documents[f"alarms/{own}-machine.json"] = watch.machine(system, what)
+        documents[f"alarms/{own}-request.json"] = watch.machine_request(system, own)
     artifacts = [
         *(Artifact(path, as_json(document)) for path, document in documents.items()),
         *uploaded,

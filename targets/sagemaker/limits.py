@@ -1,58 +1,22 @@
-"""The service's limits, as data with their sources, and what a system would break of them."""
+"""What a system would break of the services' limits, each with the place of the spec that causes it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from ctc.compiler.bundle import canonical
 from ctc.compiler.ir import Runs, Step, System
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.language.value import Value
-from ctc.targets.sagemaker import resources
+from ctc.targets.sagemaker import identities, names, resources
+from ctc.targets.sagemaker.limit_table import LIMITS
 from ctc.targets.sagemaker.machines import INSTANCE_TYPES, smallest, volume_gib
+from ctc.targets.sagemaker.names import Named
 from ctc.targets.sagemaker.pipeline import Definition, definitions, support_uri, tries_seconds
-
-_BOTOCORE = "botocore 1.43 service model"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Limit(Value):
-    """`as_of` is the month in which the source was read."""
-
-    value: int
-    source: str
-    as_of: str = "2026-11"
-
-
-LIMITS: Mapping[str, Limit] = {
-    "pipeline name": Limit(82, "service error quoted in aws/sagemaker-python-sdk#2933; the model says 256"),
-    "schedule name": Limit(64, _BOTOCORE),
-    "rule name": Limit(64, _BOTOCORE),
-    "event pattern": Limit(4096, _BOTOCORE),
-    "step name": Limit(29, "job names are pipelines-<12>-<step>-<10> within 63 characters"),
-    "steps": Limit(50, "selective execution lists at most 50 (botocore); the service's own limit is not published"),
-    "parameters": Limit(200, _BOTOCORE),
-    "definition": Limit(1_048_576, _BOTOCORE),
-    "arguments": Limit(100, _BOTOCORE),
-    "argument": Limit(256, _BOTOCORE),
-    "processing inputs": Limit(10, _BOTOCORE),
-    "processing outputs": Limit(10, _BOTOCORE),
-    "training channels": Limit(20, _BOTOCORE),
-    "environment": Limit(100, _BOTOCORE),
-    "environment value, processing": Limit(256, _BOTOCORE),
-    "environment value, training": Limit(512, _BOTOCORE),
-    "hyperparameters": Limit(100, _BOTOCORE),
-    "hyperparameter": Limit(256, "prose of CreateTrainingJob, for key and value; its shape says 2500"),
-    "image": Limit(255, _BOTOCORE),
-    "S3 URI": Limit(1024, _BOTOCORE),
-    "processing runtime": Limit(777_600, _BOTOCORE),
-    "training runtime": Limit(2_419_200, "CreateTrainingJob StoppingCondition: 28 days"),
-    "volume": Limit(16_384, _BOTOCORE),
-}
+from ctc.targets.sagemaker.schedules import dialect, own_names
+from ctc.targets.sagemaker.watch import alarms, watched
 
 ATTEMPT_LENGTH = 25
 """`20130310T060000Z-1f0e9d8c`, the longest that an attempt's id gets."""
@@ -63,10 +27,10 @@ ANY_DIGEST = "0" * 64
 
 def limits(system: System) -> tuple[Diagnostic, ...]:
     """What this system would meet at the service, one diagnostic a root cause, without spans."""
-    settings = tuple(_settings(system))
+    settings = (*_settings(system), *_crons(system))
     if settings:
         return settings
-    found = [*_names(system), *_schedule(system), *_machines(system)]
+    found = [*_names(system), *_schedule(system), *_policy(system), *_machines(system)]
     origins = {step.name: step for pipeline in (system.wake, system.train) for step in pipeline.steps()}
     for kind, definition in definitions(system, support_uri(system, ANY_DIGEST)).items():
         found += _definition(kind, definition)
@@ -98,13 +62,32 @@ def _settings(system: System) -> Iterator[Diagnostic]:
         if not system.settings.get(key):
             yield _error("CT340", f"sagemaker needs `{key}`", "targets.sagemaker", advice)
     role = system.settings.get("role")
-    if role and not resources.ROLE.match(str(role)):
+    if role and not names.ROLE.match(str(role)):
         yield _error(
             "CT341",
             f"{role} is not the ARN of an IAM role",
             "targets.sagemaker.role",
             "write arn:aws:iam::<12 digits>:role/<name>",
         )
+    for key, limit in (("subnets", "subnets"), ("security_groups", "security groups")):
+        count = len(system.settings.get(key) or ())
+        if count > LIMITS[limit].value:
+            yield _over("CT347", f"targets.sagemaker.{key}", limit, count, f"{limit} of a job")
+    if bool(system.settings.get("subnets")) != bool(system.settings.get("security_groups")):
+        yield _error(
+            "CT340",
+            "sagemaker needs `subnets` and `security_groups` together",
+            "targets.sagemaker",
+            "write both, or neither: a job in a VPC has at least one of each",
+        )
+    for event, heard in resources.heard(system).items():
+        if not re.fullmatch(r"[A-Za-z0-9_]*", heard.dedupe_by):
+            yield _error(
+                "CT341",
+                f"the field {heard.dedupe_by!r} of {event} cannot be named in the state machine that hears it",
+                f"targets.sagemaker.events.{event}",
+                "dedupe by a field whose name has letters, digits and underscores only",
+            )
     if not system.root.startswith("s3://"):
         yield _error(
             "CT342",
@@ -114,18 +97,54 @@ def _settings(system: System) -> Iterator[Diagnostic]:
         )
 
 
+def named(system: System) -> list[Named]:
+    """Every resource that the bundle makes, with its name and the place of the spec that it is called after."""
+    made = [Named("pipeline name", names.pipeline_name(system, kind), "name") for kind in ("wake", "train", "record")]
+    made += [
+        Named("role name", names.role_name(system, role), "name")
+        for role in identities.roles(system)
+        if role != "pipeline"
+    ]
+    made.append(Named("policy name", names.policy_name(system), "name"))
+    made.append(Named("rule name", names.rule_name(system, "record"), "name"))
+    made.append(Named("schedule name", names.schedule_name(system, "wake"), "name"))
+    for trigger, cron, _ in system.wakes.crons:
+        for own in own_names(trigger, cron):
+            path = f"triggers.{trigger}.schedule.cron"
+            made.append(Named("schedule name", names.schedule_name(system, own), path))
+    for event in resources.heard(system):
+        path = f"targets.sagemaker.events.{event}"
+        made.append(Named("rule name", names.rule_name(system, f"on-{event}"), path))
+        made.append(Named("state machine name", names.machine_name(system, f"on-{event}"), path))
+    for own in watched(system):
+        made.append(Named("state machine name", names.machine_name(system, f"watch-{own}"), "name"))
+        made.append(Named("schedule name", names.schedule_name(system, f"watch-{own}"), "name"))
+    made += [Named("alarm name", names.alarm_name(system, own), "name") for own in alarms(system)]
+    made.append(Named("topic name", names.topic_name(system), "name"))
+    made.append(Named("group name", names.group_name(system), "name"))
+    return made
+
+
 def _names(system: System) -> Iterator[Diagnostic]:
-    allowed = min(LIMITS[key].value for key in ("pipeline name", "schedule name", "rule name"))
-    longest = max((resources.pipeline_name(system, kind) for kind in ("wake", "train", "record")), key=len)
-    if len(longest) > allowed:
-        yield _error(
-            "CT343",
-            f"the name {longest} has {len(longest)} characters, EventBridge takes {allowed}",
-            "name",
-            f"shorten the name, or the environment's, by {len(longest) - allowed}",
-        )
     if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", system.name):
         yield _error("CT343", f"{system.name} is no name for a pipeline: letters, digits and inner hyphens", "name")
+    every = named(system)
+    for kind, limit in names.LENGTHS.items():
+        longest = max((item.name for item in every if item.kind == kind), key=len, default="")
+        if len(longest) > limit:
+            yield _error(
+                "CT343",
+                f"the {kind} {longest} has {len(longest)} characters, the service takes {limit}",
+                "name",
+                f"shorten the name, or the environment's, by {len(longest) - limit}",
+            )
+    for first, second in names.meeting(every):
+        yield _error(
+            "CT355",
+            f"{second.path} and {first.path} would both make the {first.kind.removesuffix(' name')} {first.name}",
+            second.path,
+            "give one of them another name",
+        )
 
 
 def _schedule(system: System) -> Iterator[Diagnostic]:
@@ -137,6 +156,34 @@ def _schedule(system: System) -> Iterator[Diagnostic]:
             "trigger_policy.wake_every",
             "write whole minutes, for example 5m",
         )
+    for trigger, cron, zone in system.wakes.crons:
+        if len(zone) > LIMITS["schedule zone"].value:
+            path = f"triggers.{trigger}.schedule.timezone"
+            yield _over("CT344", path, "schedule zone", len(zone), "characters in the time zone")
+        for expression in dialect(cron):
+            if len(expression) > LIMITS["schedule expression"].value:
+                path = f"triggers.{trigger}.schedule.cron"
+                yield _over("CT344", path, "schedule expression", len(expression), f"characters in {expression}")
+
+
+def _crons(system: System) -> Iterator[Diagnostic]:
+    for trigger, cron, _ in system.wakes.crons:
+        try:
+            dialect(cron)
+        except ValueError as error:
+            yield _error(
+                "CT356",
+                f"EventBridge Scheduler cannot say {cron!r}: {error}",
+                f"triggers.{trigger}.schedule.cron",
+                "restrict the days of the month or the days of the week, or write two triggers",
+            )
+
+
+def _policy(system: System) -> Iterator[Diagnostic]:
+    """White space does not count."""
+    size = len(canonical(identities.policy(system, "pipeline")))
+    if size > LIMITS["managed policy"].value:
+        yield _over("CT357", "sources", "managed policy", size, "characters in the policy of the pipelines' role")
 
 
 def _machines(system: System) -> Iterator[Diagnostic]:

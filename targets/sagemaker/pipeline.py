@@ -17,6 +17,7 @@ from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
 from ctc.language.secrets import secret_variable
 from ctc.targets.sagemaker.machines import smallest, volume_gib
+from ctc.targets.sagemaker.resources import tags, vpc
 from ctc.targets.shim import WITH_SECRETS, program, step_options
 
 Definition = dict[str, Any]
@@ -27,7 +28,6 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 RESULT = "result"
 SHIM = "ctc"
 """The input or channel that carries the shim."""
-"""What starts the shim of a step that has secrets: a job is handed none by the service."""
 OVERHEAD = timedelta(minutes=10)
 """What a job may take beside the tries of its command: the shim ends each try by itself, the service only the job."""
 SERVICE_FAULTS: list[dict[str, Any]] = [
@@ -115,6 +115,7 @@ class _Definitions:
         self.system = system
         self.role = str(system.settings["role"])
         self.support = support
+        self.key = system.settings.get("kms_key")
         self.kinds: dict[str, str] = {}
         """Step name to step type, for those that references may meet."""
 
@@ -214,10 +215,17 @@ class _Definitions:
         }
         if step.environment:
             arguments["Environment"] = dict(step.environment)
+        if network := vpc(self.system):
+            arguments["NetworkConfig"] = {"VpcConfig": network}
+        arguments["Tags"] = tags(self.system)
         if outputs:
             arguments["ProcessingOutputConfig"] = {
                 "Outputs": [_processing_output(name, self._place(step, name)) for name in outputs]
             }
+        if self.key:
+            arguments["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] = self.key
+            if outputs:
+                arguments["ProcessingOutputConfig"]["KmsKeyId"] = self.key
         return arguments
 
     def _training(self, step: Step) -> dict[str, Any]:
@@ -255,6 +263,12 @@ class _Definitions:
             # The service copies to S3 while the job runs, and back before the next job of the attempt starts.
             place = join(f"{self.system.root}/attempts/", get("Parameters.Attempt"), "/checkpoints")
             arguments["CheckpointConfig"] = {"S3Uri": place, "LocalPath": CHECKPOINTS}
+        if network := vpc(self.system):
+            arguments["VpcConfig"] = network
+        arguments["Tags"] = tags(self.system)
+        if self.key:
+            arguments["ResourceConfig"]["VolumeKmsKeyId"] = self.key
+            arguments["OutputDataConfig"]["KmsKeyId"] = self.key
         if environment:
             arguments["Environment"] = environment
         hyperparameters = _hyperparameters(step)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ctc.compiler.target import Execution, Machine
 from ctc.diagnostics import CtcError
+from ctc.targets.sagemaker.definition import places
 from ctc.targets.sagemaker.interpreter import Report, read_definition, run
 from ctc.targets.sagemaker.jobs import Host, Refused
 from ctc.targets.sagemaker.pipeline import parameter_name
@@ -26,6 +28,9 @@ def execute(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], mach
     host = Host(machine.mounts, machine.environment, machine.working, machine.scratch)
     given = {parameter_name(name): value for name, value in parameters.items()}
     try:
+        left_out = facts(read_definition(bundle_dir / "pipelines" / f"{pipeline}.json"))
+        if left_out:
+            sys.stderr.write(f"ctc: sagemaker: facts of a deployment, not used here: {', '.join(left_out)}\n")
         _upload(bundle_dir, host)
         report = _run(bundle_dir, pipeline, given, host)
         recorded = _event(bundle_dir, report, given, host) if pipeline == "train" else None
@@ -39,6 +44,19 @@ def execute(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], mach
     steps = tuple(step.name for item in reports for step in item.ran if step.type in JOBS)
     errors = [item.reason for item in reports if item.reason]
     return Execution(ok=not errors, steps=steps, error="\n".join(errors))
+
+
+def facts(definition: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the jobs of a definition say that one machine has no counterpart of: their network, their keys."""
+    names = {"VpcConfig", "KmsKeyId", "VolumeKmsKeyId"}
+    return tuple(sorted({key for place in places(definition) for key in _keys(place.step)} & names))
+
+
+def _keys(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from map(str, value)
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _keys(item)
 
 
 def _upload(bundle_dir: Path, host: Host) -> None:

@@ -1,75 +1,82 @@
-"""What stands around the pipelines: their creation, the schedule, and the rule that starts the record.
+"""What stands around the pipelines: their creation, their tags, and the rule that starts the record.
 
-Bodies are those of the service's own requests: SageMaker CreatePipeline, EventBridge Scheduler CreateSchedule,
-EventBridge PutRule and PutTargets.
+Bodies are those of the service's own requests: SageMaker CreatePipeline, EventBridge PutRule and PutTargets.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ctc.compiler.ir import System
+from ctc.language.value import Value
+from ctc.targets.sagemaker import names
 
-ROLE = re.compile(r"^arn:(aws[a-z-]*):iam::(\d{12}):role/[\w+=,.@/-]+$")
 FINAL_STATUSES = ("Succeeded", "Failed", "Stopped", "CompletedWithFailures")
 """Statuses in which an execution ends (botocore 1.43 PipelineExecutionStatus; the last one is new in 2026)."""
 
 
-def pipeline_name(system: System, kind: str) -> str:
-    return f"{system.name}-{kind}"
+@dataclass(frozen=True, eq=False, repr=False)
+class Heard(Value):
+    """An outside event: where the settings find it, and the field that tells one from another, or empty."""
+
+    mapped: Mapping[str, str]
+    dedupe_by: str
 
 
-def pipeline_arn(system: System, kind: str) -> str:
-    """The ARN that the pipeline will have: region from the settings, partition and account from the role's ARN."""
-    match = ROLE.match(str(system.settings["role"]))
-    partition, account = match.groups() if match else ("aws", "000000000000")
-    region = system.settings["region"]
-    return f"arn:{partition}:sagemaker:{region}:{account}:pipeline/{pipeline_name(system, kind)}"
+def heard(system: System) -> dict[str, Heard]:
+    """The events that a trigger waits for and the settings map, by name."""
+    [wake] = system.wake.steps()
+    document: Mapping[str, Any] = wake.document or {}
+    waits = {
+        trigger["event"]: trigger["dedupe_by"] or ""
+        for trigger in document["policy"]["triggers"]["triggers"]
+        if trigger["kind"] == "event" and trigger["enabled"]
+    }
+    mapped = system.settings.get("events", {})
+    return {name: Heard(dict(mapped[name]["eventbridge"]), waits[name]) for name in sorted(waits) if name in mapped}
+
+
+def tags(system: System) -> list[dict[str, str]]:
+    """Identity, and what cost is told apart by, on all that takes tags."""
+    told = {"ctc:name": system.name, "ctc:environment": system.environment, "ctc:spec-digest": system.spec_digest}
+    return [{"Key": key, "Value": value} for key, value in told.items()]
+
+
+def group_request(system: System) -> dict[str, Any]:
+    """The CreateModelPackageGroup body."""
+    return {
+        "ModelPackageGroupName": names.group_name(system),
+        "ModelPackageGroupDescription": f"The versions of {system.name}, compiled by ctc.",
+        "Tags": tags(system),
+    }
+
+
+def topic_request(system: System) -> dict[str, Any]:
+    """The CreateTopic body; who is told subscribes to it."""
+    return {"Name": names.topic_name(system), "Tags": tags(system)}
+
+
+def vpc(system: System) -> dict[str, list[str]]:
+    """The VpcConfig of every job; empty where the settings name no subnets."""
+    if not system.settings.get("subnets"):
+        return {}
+    return {
+        "SecurityGroupIds": list(system.settings["security_groups"]),
+        "Subnets": list(system.settings["subnets"]),
+    }
 
 
 def pipeline_request(system: System, kind: str) -> dict[str, Any]:
     """The CreatePipeline body; the definition, a file of its own, is added where it is sent."""
-    tags = {"ctc:name": system.name, "ctc:environment": system.environment, "ctc:spec-digest": system.spec_digest}
     return {
-        "PipelineName": pipeline_name(system, kind),
+        "PipelineName": names.pipeline_name(system, kind),
         "PipelineDescription": f"The {kind} pipeline of {system.name}, compiled by ctc.",
         "RoleArn": system.settings["role"],
-        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        "Tags": tags(system),
     }
-
-
-def schedule(system: System) -> dict[str, Any]:
-    """The CreateSchedule body: wakes at a fixed rate, with the instant that was scheduled, not the one of delivery."""
-    return {
-        "Name": pipeline_name(system, "wake"),
-        "Description": f"Wakes {system.name}, compiled by ctc.",
-        "ScheduleExpression": rate(system.wakes.every),
-        "FlexibleTimeWindow": {"Mode": "OFF"},
-        "State": "ENABLED",
-        "Target": {
-            "Arn": pipeline_arn(system, "wake"),
-            "RoleArn": system.settings["role"],
-            "SageMakerPipelineParameters": {
-                "PipelineParameterList": [{"Name": "Instant", "Value": "<aws.scheduler.scheduled-time>"}]
-            },
-            # The next wake makes up for a lost one, so retrying for a day, the default, would only pile them up.
-            "RetryPolicy": {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 900},
-        },
-    }
-
-
-def rate(every: timedelta) -> str:
-    """`rate(6 hours)`. EventBridge Scheduler counts in whole minutes, hours or days."""
-    minutes = max(1, int(every.total_seconds()) // 60)
-    value, unit = minutes, "minute"
-    if minutes % 1440 == 0:
-        value, unit = minutes // 1440, "day"
-    elif minutes % 60 == 0:
-        value, unit = minutes // 60, "hour"
-    return f"rate({value} {unit}{'' if value == 1 else 's'})"
 
 
 def record_rule(system: System) -> dict[str, Any]:
@@ -78,15 +85,16 @@ def record_rule(system: System) -> dict[str, Any]:
         "source": ["aws.sagemaker"],
         "detail-type": ["SageMaker Model Building Pipeline Execution Status Change"],
         "detail": {
-            "pipelineArn": [pipeline_arn(system, "train")],
+            "pipelineArn": [names.pipeline_arn(system, "train")],
             "currentPipelineExecutionStatus": list(FINAL_STATUSES),
         },
     }
     return {
-        "Name": pipeline_name(system, "record"),
+        "Name": names.rule_name(system, "record"),
         "Description": f"Starts the record of {system.name} when its training ended, compiled by ctc.",
         "EventPattern": json.dumps(pattern, sort_keys=True),
         "State": "ENABLED",
+        "Tags": tags(system),
     }
 
 
@@ -99,11 +107,11 @@ def record_target(system: System) -> dict[str, Any]:
     told = {"Attempt": "$.detail.pipelineExecutionDisplayName", "Instant": "$.detail.pipelineExecutionDescription"}
     target = {
         "Id": "record",
-        "Arn": pipeline_arn(system, "record"),
-        "RoleArn": system.settings["role"],
+        "Arn": names.pipeline_arn(system, "record"),
+        "RoleArn": names.role_arn(system, "events"),
         "SageMakerPipelineParameters": {
             "PipelineParameterList": [{"Name": name, "Value": path} for name, path in told.items()]
         },
         "RetryPolicy": {"MaximumRetryAttempts": 8, "MaximumEventAgeInSeconds": 3600},
     }
-    return {"Rule": pipeline_name(system, "record"), "Targets": [target]}
+    return {"Rule": names.rule_name(system, "record"), "Targets": [target]}

@@ -25,11 +25,12 @@ from ctc.language.spec import Spec, Spot
 from ctc.steps.task import StepFailed
 from ctc.targets import sagemaker
 from ctc.targets.sagemaker import jobs as sagemaker_jobs
-from ctc.targets.sagemaker import rehearse, resources, services
+from ctc.targets.sagemaker import rehearse, schedules, services
 from ctc.targets.sagemaker.definition import check
 from ctc.targets.sagemaker.interpreter import run
 from ctc.targets.sagemaker.jobs import Host, Refused
-from ctc.targets.sagemaker.limits import ANY_DIGEST, LIMITS, jobs
+from ctc.targets.sagemaker.limit_table import LIMITS
+from ctc.targets.sagemaker.limits import ANY_DIGEST, jobs
 from ctc.targets.sagemaker.machines import GIB, INSTANCE_TYPES, smallest
 from ctc.targets.sagemaker.pipeline import support_digest
 
@@ -155,7 +156,7 @@ def test_hyperparameters_are_strings(spec: Spec) -> None:
     ],
 )
 def test_rates(every: timedelta, expression: str) -> None:
-    assert resources.rate(every) == expression
+    assert schedules.rate(every) == expression
 
 
 def test_the_smallest_machine_that_fits() -> None:
@@ -183,7 +184,7 @@ REFUSED: dict[str, tuple[Callable[[Spec], Spec], str, str, str]] = {
     "no region": (lambda s: settings(s, region=""), "CT340", "targets.sagemaker", "region"),
     "no role": (lambda s: settings(s, role="me"), "CT341", "targets.sagemaker.role", "me"),
     "not S3": (lambda s: settings(s, bucket="gs://b"), "CT342", "targets.sagemaker.bucket", "gs://b"),
-    "long name": (lambda s: replace(s, name="n" * 60), "CT343", "name", "67"),
+    "long name": (lambda s: replace(s, name="n" * 76), "CT343", "name", "83"),
     "illegal name": (lambda s: replace(s, name="a_b"), "CT343", "name", "a_b"),
     "seconds": (
         lambda s: replace(s, trigger_policy=replace(s.trigger_policy, wake_every=timedelta(seconds=90))),
@@ -248,7 +249,7 @@ def test_lengths_are_measured_with_a_digest_of_the_real_length() -> None:
 
 
 def test_every_limit_has_its_source() -> None:
-    assert all(limit.value > 0 and limit.source and limit.as_of for limit in LIMITS.values())
+    assert all(limit.value > 0 and limit.source and limit.said and limit.as_of for limit in LIMITS.values())
 
 
 def steps_of(definition: dict[str, Any], name: str) -> dict[str, Any]:

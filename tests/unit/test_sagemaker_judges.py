@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ from ctc.targets import sagemaker
 from ctc.targets.sagemaker.definition import check
 from ctc.targets.sagemaker.interpreter import run
 from ctc.targets.sagemaker.jobs import Host
-from ctc.targets.sagemaker.limits import LIMITS, jobs
+from ctc.targets.sagemaker.limit_table import LIMITS
+from ctc.targets.sagemaker.limits import jobs
 from ctc.targets.sagemaker.machines import INSTANCE_TYPES
 
 SPEC = Path(__file__).resolve().parent.parent.parent / "specs" / "minimal.yaml"
@@ -58,8 +60,6 @@ def judge(models: Any, service: str, operation: str, body: Mapping[str, Any]) ->
 
 def _bounds(shape: Any, value: Any, where: str) -> list[str]:
     """What the model says of sizes, enums and patterns; the validator looks at minima only."""
-    import re
-
     found: list[str] = []
     if shape.type_name == "structure" and isinstance(value, dict):
         for key, item in value.items():
@@ -143,13 +143,20 @@ def test_the_pipelines_can_be_created(bundle: dict[str, Any], models: Any) -> No
 
 
 def test_the_schedule_and_the_rule_are_valid_requests(bundle: dict[str, Any], models: Any) -> None:
-    assert judge(models, "scheduler", "CreateSchedule", {**bundle["schedule.json"], "ClientToken": "0" * 32}) == ""
+    schedules = [body for path, body in bundle.items() if path.startswith("schedules/")]
+
+    assert len(schedules) == 2
+    for body in schedules:
+        assert judge(models, "scheduler", "CreateSchedule", {**body, "ClientToken": "0" * 32}) == ""
     assert judge(models, "events", "PutRule", bundle["events/record-rule.json"]) == ""
     assert judge(models, "events", "PutTargets", bundle["events/record-target.json"]) == ""
 
 
 def test_schedule_and_target_give_parameters_that_their_pipelines_have(bundle: dict[str, Any]) -> None:
-    targets = {"wake": bundle["schedule.json"]["Target"], "record": bundle["events/record-target.json"]["Targets"][0]}
+    targets = {
+        "wake": bundle["schedules/wake.json"]["Target"],
+        "record": bundle["events/record-target.json"]["Targets"][0],
+    }
     for kind, target in targets.items():
         declared = bundle[f"pipelines/{kind}.json"]["Parameters"]
         given = {item["Name"] for item in target["SageMakerPipelineParameters"]["PipelineParameterList"]}
@@ -167,26 +174,21 @@ def test_the_machines_are_in_the_services_own_lists(models: Any) -> None:
     assert {machine.name for machine in INSTANCE_TYPES if machine.training} <= set(training)
 
 
-def test_the_limits_are_those_of_the_service_model(models: Any) -> None:
-    shapes = {
-        "argument": "ContainerArgument",
-        "arguments": "ContainerArguments",
-        "environment": "ProcessingEnvironmentMap",
-        "environment value, processing": "ProcessingEnvironmentValue",
-        "environment value, training": "TrainingEnvironmentValue",
-        "processing inputs": "ProcessingInputs",
-        "processing outputs": "ProcessingOutputs",
-        "training channels": "InputDataConfig",
-        "hyperparameters": "HyperParameters",
-        "image": "ImageUri",
-        "S3 URI": "S3Uri",
-        "processing runtime": "ProcessingMaxRuntimeInSeconds",
-        "volume": "ProcessingVolumeSizeInGB",
-        "definition": "PipelineDefinition",
-    }
+@pytest.mark.parametrize("name", [name for name, limit in LIMITS.items() if limit.shape])
+def test_a_limit_is_that_of_the_service_model(name: str) -> None:
+    limit = LIMITS[name]
+    session = pytest.importorskip("botocore.session").get_session()
+    service, _, place = limit.shape.partition(":")
+    shape, _, member = place.partition(".")
+    found = session.get_service_model(service).shape_for(shape)
 
-    for limit, shape in shapes.items():
-        assert LIMITS[limit].value == models["sagemaker"].shape_for(shape).metadata["max"], limit
+    if member:
+        text = " ".join(re.sub(r"<[^>]+>", "", found.members[member].documentation).split())
+        numbers = {int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", limit.said)}
+        assert limit.said in text
+        assert limit.value in numbers | {number * 86_400 for number in numbers}
+    else:
+        assert (limit.value, limit.said) == (found.metadata["max"], f'"max":{limit.value}')
 
 
 def test_names_and_enums_satisfy_the_published_schema(bundle: dict[str, Any], oracles: Path) -> None:
