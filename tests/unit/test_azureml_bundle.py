@@ -357,7 +357,7 @@ def test_the_workflow_of_an_event_hands_it_over_as_the_wake_reads_it(full: dict[
     read = asked.event(Task("wake", {}, now, "", {"event": json.dumps(alert)}, {}, {}, {}))
 
     assert read is not None
-    assert (read.name, read.id, read.fields) == ("fraud-ops-alert", "42", {"severity": "high"})
+    assert (read.name, read.key, dict(read.fields)) == ("fraud-ops-alert", "42", {"severity": "high"})
     assert read.at == datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert taken["wake"]["inputs"]["body"]["properties"]["inputs"]["manual"]["value"] == NOTHING
 
