@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from azureml_system import SPECS, documents, full_spec, full_system
+from azureml_system import SPECS, documents, every_system, full_spec, full_system
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +63,15 @@ def test_a_system_with_everything_is_sound(full: dict[str, Any], tmp_path: Path)
     assert azureml.limits(full_system(tmp_path)) == ()
     assert check_bundle(full) == []
     assert build(full_spec(tmp_path), azureml).bundle is not None
+
+
+def test_every_spec_is_sound(tmp_path: Path) -> None:
+    systems = every_system(tmp_path)
+
+    assert len(systems) >= 14
+    for name, made in systems.items():
+        assert azureml.limits(made) == (), name
+        assert check_bundle(documents(made)) == [], name
 
 
 @pytest.mark.parametrize(
