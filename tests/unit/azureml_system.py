@@ -29,6 +29,16 @@ targets:
     events: {fraud-ops-alert: {event_grid: {topic: fraud-alerts}}}
 """
 
+PLAIN = """\
+targets:
+  azureml:
+    subscription: 11111111-2222-3333-4444-555555555555
+    resource_group: delivery
+    workspace: parcels
+    compute: cpu-cluster
+    datastore: parcels_ct
+"""
+
 JOB = """\
   retries: 2
   resources: {cpu: 16, memory: 64Gi, disk: 200Gi}
@@ -48,6 +58,18 @@ def full_spec(folder: Path) -> Spec:
         text = text.replace(old, new)
     file = folder / "full.yaml"
     file.write_text(text)
+    loaded = load_spec(file, None, "azureml", FIRST_ROW)
+    assert loaded.spec is not None, loaded.diagnostics
+    return loaded.spec
+
+
+def small_spec(folder: Path, old: str = "", new: str = "") -> Spec:
+    """`specs/minimal.yaml` on Azure ML, with nothing but what is required, and one text replaced by another."""
+    text = (SPECS / "minimal.yaml").read_text().partition("\ntargets:")[0] + "\n" + PLAIN
+    text = text.replace("s3://acme-delivery", "azureml://datastores/parcels_eu/paths")
+    assert old in text
+    file = folder / "small.yaml"
+    file.write_text(text.replace(old, new, 1))
     loaded = load_spec(file, None, "azureml", FIRST_ROW)
     assert loaded.spec is not None, loaded.diagnostics
     return loaded.spec

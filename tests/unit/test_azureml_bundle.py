@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from azureml_system import SPECS, documents, every_system, full_spec, full_system
+from azureml_system import documents, every_system, full_spec, full_system, small_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,6 @@ from ctc.compiler.ir import Resources, System, Wakes
 from ctc.compiler.lower import lower
 from ctc.diagnostics import CtcError
 from ctc.language.cron import Cron
-from ctc.language.load import FIRST_ROW, load_spec
 from ctc.steps import asked
 from ctc.steps.task import StepFailed, Task
 from ctc.targets import azureml
@@ -39,10 +38,8 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def system() -> System:
-    loaded = load_spec(SPECS / "minimal.yaml", None, "azureml", FIRST_ROW)
-    assert loaded.spec is not None, loaded.diagnostics
-    return lower(loaded.spec, "azureml")
+def system(tmp_path: Path) -> System:
+    return lower(small_spec(tmp_path), "azureml")
 
 
 @pytest.fixture(scope="module")
@@ -158,12 +155,9 @@ def test_a_topic_is_one_of_the_resource_group(tmp_path: Path, topic: str, ok: bo
 
 
 def test_a_path_that_no_condition_can_hold_is_refused(tmp_path: Path) -> None:
-    text = (SPECS / "minimal.yaml").read_text().replace("parcels_eu/paths", "parcels_eu/paths/it's")
-    (tmp_path / "spec.yaml").write_text(text)
-    loaded = load_spec(tmp_path / "spec.yaml", None, "azureml", FIRST_ROW)
-    assert loaded.spec is not None
+    spec = small_spec(tmp_path, "parcels_eu/paths", "parcels_eu/paths/it's")
 
-    assert refused(lower(loaded.spec, "azureml")) == [("CT360", "sources")]
+    assert refused(lower(spec, "azureml")) == [("CT360", "sources")]
 
 
 def test_every_limit_has_a_source_a_quote_and_a_month() -> None:
@@ -324,11 +318,7 @@ def test_a_secret_of_a_notification_is_granted_alone(full: dict[str, Any], tmp_p
 
 
 def test_a_secret_of_the_training_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    text = (SPECS / "minimal.yaml").read_text()
-    (tmp_path / "spec.yaml").write_text(text.replace("training:\n", "training:\n  env: {TOKEN: {secret: hub}}\n", 1))
-    loaded = load_spec(tmp_path / "spec.yaml", None, "azureml", FIRST_ROW)
-    assert loaded.spec is not None, loaded.diagnostics
-    built = build(loaded.spec, azureml)
+    built = build(small_spec(tmp_path, "training:\n", "training:\n  env: {TOKEN: {secret: hub}}\n"), azureml)
 
     assert [(item.code, item.path) for item in built.diagnostics] == [("CT301", "training.env")]
     assert "Key Vault" in built.diagnostics[0].help
