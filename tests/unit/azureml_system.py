@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,16 @@ targets:
     events: {fraud-ops-alert: {event_grid: {topic: fraud-alerts}}}
 """
 
+PLAIN = """\
+targets:
+  azureml:
+    subscription: 11111111-2222-3333-4444-555555555555
+    resource_group: delivery
+    workspace: parcels
+    compute: cpu-cluster
+    datastore: parcels_ct
+"""
+
 JOB = """\
   retries: 2
   resources: {cpu: 16, memory: 64Gi, disk: 200Gi}
@@ -50,6 +61,39 @@ def full_spec(folder: Path) -> Spec:
     loaded = load_spec(file, None, "azureml", FIRST_ROW)
     assert loaded.spec is not None, loaded.diagnostics
     return loaded.spec
+
+
+def small_spec(folder: Path, old: str = "", new: str = "") -> Spec:
+    """`specs/minimal.yaml` on Azure ML, with nothing but what is required, and one text replaced by another."""
+    text = (SPECS / "minimal.yaml").read_text().partition("\ntargets:")[0] + "\n" + PLAIN
+    text = text.replace("s3://acme-delivery", "azureml://datastores/parcels_eu/paths")
+    assert old in text
+    file = folder / "small.yaml"
+    file.write_text(text.replace(old, new, 1))
+    loaded = load_spec(file, None, "azureml", FIRST_ROW)
+    assert loaded.spec is not None, loaded.diagnostics
+    return loaded.spec
+
+
+def every_system(folder: Path) -> dict[str, System]:
+    """The specs of `specs/` on Azure ML, by name, but for the one whose training has a secret."""
+    event = "    events: {fraud-ops-alert: {event_grid: {topic: fraud-alerts}}}\n"
+    made = {}
+    for spec in sorted(SPECS.glob("*.yaml")):
+        head, _, tail = spec.read_text().partition("\ntargets:")
+        after = re.search(r"\n(?=[a-z])", tail)
+        target = TARGETS if "fraud-ops-alert" in head else TARGETS.replace(event, "")
+        text = f"{head}\n{target}{tail[after.start() :] if after else ''}"
+        text = re.sub(
+            r"s3://([a-z-]+)", lambda bucket: f"azureml://datastores/{bucket[1].replace('-', '_')}/paths", text
+        )
+        (folder / spec.name).write_text(text)
+        environment = "prod" if "environments:" in text else None
+        loaded = load_spec(folder / spec.name, environment, "azureml", FIRST_ROW)
+        assert loaded.spec is not None, loaded.diagnostics
+        if spec.stem != "fine_tune":
+            made[spec.stem] = lower(loaded.spec, "azureml")
+    return made
 
 
 def full_system(folder: Path) -> System:

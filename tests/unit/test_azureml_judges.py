@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azureml_system import documents, full_system
+from azureml_system import documents, every_system, full_system
 
 from ctc.targets.azureml.places import workspace_id
 from ctc.targets.azureml.zones import WINDOWS, example
@@ -122,6 +122,19 @@ def test_every_file_loads_and_is_valid(bundle: dict[str, Any], verdict: dict[str
     assert {path: told["said"] for path, told in verdict["files"].items() if not told["passed"]} == {}
     assert set(yamls(bundle)) < set(verdict["files"])
     assert {path.split("/")[0] for path in verdict["files"]} == {"components", "pipelines", "registry", "schedules"}
+
+
+def test_the_jobs_of_every_spec_load_and_are_valid(tmp_path: Path) -> None:
+    files = {
+        path.replace("/", f"/{name}-"): document
+        for name, made in every_system(tmp_path).items()
+        for path, document in documents(made).items()
+        if path.startswith("pipelines/")
+    }
+    told = judge(tmp_path / "judge", files)["files"]
+
+    assert {path: verdict["said"] for path, verdict in told.items() if not verdict["passed"]} == {}
+    assert len(told) == len(files) >= 28
 
 
 def test_the_job_that_an_event_starts_is_the_one_that_the_sdk_would_send(

@@ -177,7 +177,7 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
         *JOBS, "record", "component", "inputs", "ctc_after_3", value={"type": "uri_folder"}
     ),
     "a record that does not wait": without(*JOBS, "record", "inputs", "ctc_after_3"),
-    "a step without its document": at(*JOBS, "extra", value={}),
+    "a step without its document": without("documents/decide.json"),
     "nothing that wakes": without(EVERY),
     "a schedule of train": at(EVERY, "create_job", value="../pipelines/train.yml"),
     "a schedule of another system": at(EVERY, "name", value="other-every"),
