@@ -27,7 +27,7 @@ soak: $(VENV)/dev $(JUDGES) ## the long proofs in full; writes the tables that t
 	CTC_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "soak or proof"
 	$(BIN)/python -m pytest -q --update tests/test_docs.py -k proofs
 
-bench: $(VENV)/dev ## speed, as ratios to a floor or a peer in one run
+bench: $(VENV)/dev $(JUDGES) ## speed, as ratios to a floor or a peer in one run
 	$(BIN)/python -m compileall -q ctc targets $(VENV)/lib/python3.*/site-packages/click $(VENV)/lib/python3.*/site-packages/yaml
 	$(BIN)/python bench/run.py
 
