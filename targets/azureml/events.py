@@ -14,7 +14,7 @@ from typing import Any
 
 from ctc.compiler.ir import System
 from ctc.targets.azureml import identities
-from ctc.targets.azureml.pipeline import NOTHING, key
+from ctc.targets.azureml.pipeline import key
 from ctc.targets.azureml.places import API_VERSION, group_id, short, workspace_id
 from ctc.targets.azureml.tags import tags
 
@@ -64,7 +64,7 @@ def component(system: System, wake: Mapping[str, Any], version: str) -> dict[str
 
 
 def job_body(system: System, wake: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """The wake job as the REST API has it, with the component by its id; `event` and `instant` are as scheduled."""
+    """The wake job as the REST API has it, with the component by its id; `event` is as scheduled."""
     workspace, step = workspace_id(system), wake["jobs"]["wake"]
     inputs: dict[str, Any] = {}
     for name, given in wake["inputs"].items():
@@ -163,8 +163,6 @@ def wake_on(system: System, event: str, topic: str, wake: Mapping[str, Any], ver
 
 def _definition(system: System, event: str, body: dict[str, Any]) -> dict[str, Any]:
     asked = copy.deepcopy(body)
-    asked["inputs"]["instant"]["value"] = "@{utcNow('yyyy-MM-ddTHH:mm:ssZ')}"
-    asked["inputs"]["manual"]["value"] = NOTHING
     asked["inputs"]["event"]["value"] = "@{encodeUriComponent(string(outputs('alert')))}"
     uri = f"{MANAGEMENT}{workspace_id(system)}/jobs/{system.wake.name}-on-@{{{_ID}}}?api-version={API_VERSION}"
     alert = {

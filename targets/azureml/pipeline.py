@@ -25,9 +25,9 @@ UNSET = "unset"
 """Stands in a train job for the attempt, until a wake submits it with one."""
 SUPPORT, RESULT, CHECKPOINTS = "ctc_support", "ctc_result", "ctc_checkpoints"
 NOTHING = "-"
-"""The parameter `manual` or `event` of a wake that has none: an input of the service is never the empty string."""
-ENCODED = ("manual", "event")
-"""Parameters that people write: they travel percent-encoded, for they stand in a shell string."""
+"""A parameter that is not given, such as a wake's `manual`: an input of the service is never the empty string."""
+ENCODED = ("instant", "manual", "event")
+"""Parameters that may not be given, or that people write, percent-encoded: they stand in a shell string."""
 FOLDERS = ("request", "champion_model", "base_model")
 OVERHEAD = timedelta(minutes=10)
 """What a job may take beside the tries of its command: the shim ends each try, the service only the job."""
@@ -107,8 +107,6 @@ class _Jobs:
             default = parameter.default
             if parameter.name in FOLDERS or parameter.name.startswith("input_"):
                 inputs[key(parameter.name)] = _folder(default or f"{self.system.root}/attempts/{UNSET}/request")
-            elif parameter.name == "instant" and pipeline.kind == "wake":
-                inputs["instant"] = "${{creation_context.trigger_time}}"
             elif parameter.name != "champion_image":
                 inputs[key(parameter.name)] = default or (NOTHING if parameter.name in ENCODED else UNSET)
         return {

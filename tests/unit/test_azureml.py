@@ -153,6 +153,18 @@ def test_after_a_failed_step_only_what_does_not_need_it_runs(tmp_path: Path) -> 
     assert "limit of 1 seconds" in report["reason"]
 
 
+def test_who_imports_the_compiler_in_the_interpreter_s_process_fails(tmp_path: Path) -> None:
+    order = tmp_path / "none.json"
+    program = (
+        f"import runpy, sys; sys.argv = ['x', {str(order)!r}, {str(order)!r}]\n"
+        f"try: runpy.run_path({str(INTERPRETER)!r}, run_name='__main__')\n"
+        "except OSError: import ctc.compiler\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True)
+
+    assert "ModuleNotFoundError" in done.stderr, done.stderr
+
+
 def test_the_interpreter_imports_nothing_of_ctc() -> None:
     assert "ctc" not in {
         line.split()[1].partition(".")[0]
