@@ -100,6 +100,7 @@ def emit(system: System) -> Bundle:
         "alarms/topic.json": resources.topic_request(system),
         **{f"alarms/{own}.json": body for own, body in watch.alarms(system).items()},
         "registry/group.json": resources.group_request(system),
+        "registry/package.json": resources.package_request(system),
         "template.json": template(system, made),
     }
     for event, heard in resources.heard(system).items():
