@@ -8,7 +8,7 @@ from ctc.compiler.bundle import Artifact, Bundle, as_json
 from ctc.compiler.fidelity import fidelity_files
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
-from ctc.targets.sagemaker import events, identities, pipeline, resources, schedules, watch
+from ctc.targets.sagemaker import bootstrap, events, identities, pipeline, resources, schedules, watch
 from ctc.targets.sagemaker.limits import limits
 from ctc.targets.sagemaker.template import template
 
@@ -101,6 +101,7 @@ def emit(system: System) -> Bundle:
         **{f"alarms/{own}.json": body for own, body in watch.alarms(system).items()},
         "registry/group.json": resources.group_request(system),
         "registry/package.json": resources.package_request(system),
+        "identities/deployer.json": bootstrap.deployer(system),
         "template.json": template(system, made),
     }
     for event, heard in resources.heard(system).items():
@@ -115,6 +116,7 @@ def emit(system: System) -> Bundle:
     artifacts = [
         *(Artifact(path, as_json(document)) for path, document in documents.items()),
         *uploaded,
+        Artifact("BOOTSTRAP.md", bootstrap.sheet(system, pipeline.uploads(support, uploaded))),
         *fidelity_files(system, CAPABILITIES),
     ]
     return Bundle(

@@ -56,7 +56,11 @@ Right = tuple[str, str]
 
 def check_identities(files: Files, needs: Mapping[str, set[Right]], role: str) -> Iterator[str]:
     """Sentences on the roles; `needs` is what the documents of each use, `role` the pipelines' own."""
-    held = {path.removeprefix("identities/").partition(".")[0] for path in files if path.startswith("identities/")}
+    held = {
+        path.removeprefix("identities/").partition(".")[0]
+        for path in files
+        if re.match(r"identities/.*\.(policy|trust)\.json", path)
+    }
     yield from (f"identities: there is no role {name}" for name in needs.keys() - held)
     yield from (f"identities: nothing uses the role {name}" for name in held - needs.keys())
     for name in sorted(held & needs.keys()):
