@@ -10,7 +10,7 @@ from typing import Any
 
 from ctc.targets.sagemaker import definition as definitions
 from ctc.targets.sagemaker.limit_table import LIMITS
-from ctc.targets.sagemaker.machines import INSTANCE_TYPES
+from ctc.targets.sagemaker.machines import GPU_TYPES, INSTANCE_TYPES
 
 Document = Mapping[str, Any]
 
@@ -111,7 +111,8 @@ def _container(container: Document, image: str) -> Iterator[str]:
 
 
 def _cluster(cluster: Document, training: bool) -> Iterator[str]:
-    known = {machine.name for machine in INSTANCE_TYPES if machine.training or not training}
+    machines = (*INSTANCE_TYPES, *GPU_TYPES)
+    known = {machine.name for machine in machines if (machine.training if training else machine.processing)}
     if cluster["InstanceType"] not in known:
         yield f"{cluster['InstanceType']!r} is no instance type that is picked from here"
     if cluster["InstanceCount"] != 1:

@@ -25,7 +25,7 @@ from ctc.targets.sagemaker.interpreter import run
 from ctc.targets.sagemaker.jobs import Host
 from ctc.targets.sagemaker.limit_table import LIMITS
 from ctc.targets.sagemaker.limits import jobs
-from ctc.targets.sagemaker.machines import INSTANCE_TYPES
+from ctc.targets.sagemaker.machines import GPU_TYPES, INSTANCE_TYPES
 
 SPEC = Path(__file__).resolve().parent.parent.parent / "specs" / "minimal.yaml"
 
@@ -179,9 +179,11 @@ def test_schedule_and_target_give_parameters_that_their_pipelines_have(bundle: d
 def test_the_machines_are_in_the_services_own_lists(models: Any) -> None:
     processing = models["sagemaker"].shape_for("ProcessingInstanceType").enum
     training = models["sagemaker"].shape_for("TrainingInstanceType").enum
+    machines = (*INSTANCE_TYPES, *GPU_TYPES)
 
-    assert {machine.name for machine in INSTANCE_TYPES} <= set(processing)
-    assert {machine.name for machine in INSTANCE_TYPES if machine.training} <= set(training)
+    assert {machine.name for machine in machines if machine.processing} <= set(processing)
+    assert {machine.name for machine in machines if machine.training} <= set(training)
+    assert not {machine.name for machine in machines if not machine.processing} & set(processing)
 
 
 @pytest.mark.parametrize("name", [name for name, limit in LIMITS.items() if limit.shape])
