@@ -9,6 +9,7 @@ from typing import Any
 
 from ctc.targets.sagemaker.check import check_pipeline, job_steps, seconds_of
 from ctc.targets.sagemaker.check_identities import Right, check_identities
+from ctc.targets.sagemaker.check_serving import check_serving
 from ctc.targets.sagemaker.check_template import check_template
 from ctc.targets.sagemaker.limit_table import LIMITS
 from ctc.targets.sagemaker.resources import FINAL_STATUSES
@@ -73,6 +74,7 @@ class _Bundle:
         yield from check_identities(self.files, self.needs(), self.role)
         yield from self.called_roles()
         yield from check_template(self.files)
+        yield from check_serving(self.files)
 
     def request(self, request: Mapping[str, Any]) -> Iterator[str]:
         name = request["PipelineName"]

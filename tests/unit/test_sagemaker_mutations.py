@@ -29,6 +29,7 @@ EVENT = "events/fraud-ops-alert"
 RULE, TARGET = "events/record-rule.json", "events/record-target.json"
 ALARM, WATCH = "alarms/staleness.json", "alarms/staleness-machine.json"
 TEMPLATE = "template.json"
+SERVING = "serving/api"
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +278,30 @@ MUTATIONS: dict[str, Change] = {
     "a version that is approved at once": at("registry/package.json", "ModelApprovalStatus", value="Approved"),
     "a version of another group": at("registry/package.json", "ModelPackageGroupName", value="other"),
     "a group with an underscore": at("registry/group.json", "ModelPackageGroupName", value="checkout_fraud"),
+    # Serving.
+    "a model as another role": at(
+        f"{SERVING}/model.json", "ExecutionRoleArn", value="arn:aws:iam::123456789012:role/x"
+    ),
+    "a model outside the network": without(f"{SERVING}/model.json", "VpcConfig"),
+    "an endpoint of another configuration": at(f"{SERVING}/endpoint.json", "EndpointConfigName", value="other"),
+    "an endpoint that begins with the candidate": at(
+        f"{SERVING}/config.json", "ProductionVariants", 0, "VariantName", value="candidate"
+    ),
+    "an endpoint of nothing": at(f"{SERVING}/config.json", "ProductionVariants", 0, "InitialInstanceCount", value=0),
+    "a capture of more than all": at(
+        f"{SERVING}/config.json", "DataCaptureConfig", "InitialSamplingPercentage", value=101
+    ),
+    "a rollout that begins with traffic": at(
+        f"{SERVING}/rollout/config.json", "ProductionVariants", 1, "InitialVariantWeight", value=0.5
+    ),
+    "a step that loses traffic": at(
+        f"{SERVING}/rollout/3-traffic.json", "DesiredWeightsAndCapacities", 0, "DesiredWeight", value=0.5
+    ),
+    "a rollout that never ends": without(f"{SERVING}/rollout/4-traffic.json"),
+    "a rollout that nothing takes back": without(
+        f"{SERVING}/rollout/update.json", "DeploymentConfig", "AutoRollbackConfiguration"
+    ),
+    "a limit on the champion": at(f"{SERVING}/rollout/alarm-errors.json", "Dimensions", 1, "Value", value="champion"),
     # The template alone.
     "a template that forgets a rule": without(TEMPLATE, "Resources", "RecordRule"),
     "a template with another definition": text(TEMPLATE, "ml.m5.4xlarge", "ml.m5.24xlarge"),
@@ -299,7 +324,7 @@ def _into_template(good: Files, files: Files) -> None:
     """Puts what is changed in a single document into the template as well."""
     resources = files[TEMPLATE]["Resources"]
     for path in good:
-        if path == TEMPLATE or files.get(path) == good[path]:
+        if path == TEMPLATE or path.startswith("serving/") or files.get(path) == good[path]:
             continue
         before = list(_wanted(good, resources))
         if path not in files:
@@ -336,6 +361,12 @@ OPERATIONS = {
     r"alarms/.*-request.json": ("stepfunctions", "CreateStateMachine"),
     r"alarms/topic.json": ("sns", "CreateTopic"),
     r"alarms/[a-z]+.json": ("cloudwatch", "PutMetricAlarm"),
+    r"serving/.*/model.json": ("sagemaker", "CreateModel"),
+    r"serving/.*config.json|-mirror.json": ("sagemaker", "CreateEndpointConfig"),
+    r"serving/.*/endpoint.json": ("sagemaker", "CreateEndpoint"),
+    r"serving/.*/update.json": ("sagemaker", "UpdateEndpoint"),
+    r"-traffic.json": ("sagemaker", "UpdateEndpointWeightsAndCapacities"),
+    r"serving/.*/alarm-": ("cloudwatch", "PutMetricAlarm"),
     r"registry/group": ("sagemaker", "CreateModelPackageGroup"),
     r"registry/package": ("sagemaker", "CreateModelPackage"),
 }
