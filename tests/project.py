@@ -196,11 +196,10 @@ def copy_state(spec: Path, source: str, target: str) -> None:
     """Another target's deployment with the same history: addresses in its documents name the target."""
     copy = state(spec, target)
     shutil.copytree(state(spec, source), copy)
-    store = "gs" if target == "vertex" else "s3"
+    stores = {"vertex": "gs://toy-ct", "azureml": "azureml://datastores/ct/paths"}
+    root = f"{stores.get(target, 's3://toy-ct')}/toy/default/{target}"
     for path in copy.rglob("*.json"):
-        path.write_text(
-            re.sub(rf"\w+://toy-ct/toy/default/{source}", f"{store}://toy-ct/toy/default/{target}", path.read_text())
-        )
+        path.write_text(re.sub(rf"\w+://toy-ct/toy/default/{source}", root, path.read_text()))
 
 
 def state(spec: Path, target: str = "kubeflow") -> Path:

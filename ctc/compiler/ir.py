@@ -147,6 +147,23 @@ class Wakes(Value):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Server(Value):
+    """A server of `serving`: the container, what it answers on, and at least how many of it run on which machine.
+
+    `capture` is the share of requests that is kept.
+    """
+
+    name: str
+    image: str
+    port: int
+    health: str
+    route: str
+    capture: float
+    count: int
+    resources: Resources
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class System(Value):
     """All that one target needs to emit one spec in one environment.
 
@@ -166,3 +183,4 @@ class System(Value):
     """(feature, origin) pairs that this spec uses; a target declares a capability for each."""
     gaps: tuple[str, ...] = ()
     """Paths of the spec that this version compiles and its steps refuse to run."""
+    servers: tuple[Server, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from ctc.compiler.ir import (
     Ref,
     Resources,
     Runs,
+    Server,
     Spot,
     Step,
     System,
@@ -74,7 +76,17 @@ def lower(spec: Spec, target: str) -> System:
         settings=settings,
         features=_features(spec),
         gaps=spec.gaps_on(target),
+        servers=tuple(_servers(spec)),
     )
+
+
+def _servers(spec: Spec) -> Iterator[Server]:
+    for entry in spec.serving:
+        online, machine = entry.online, entry.resources
+        if online is not None:
+            resources = Resources(machine.cpu, machine.memory, machine.disk)
+            about = (online.image, online.port, online.health, online.route, online.capture)
+            yield Server(entry.name, *about, entry.instances.min, resources)
 
 
 def bucket_uri(bucket: str, target: str = "") -> str:

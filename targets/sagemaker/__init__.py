@@ -8,7 +8,7 @@ from ctc.compiler.bundle import Artifact, Bundle, as_json
 from ctc.compiler.fidelity import fidelity_files
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
-from ctc.targets.sagemaker import events, identities, pipeline, resources, schedules, watch
+from ctc.targets.sagemaker import bootstrap, events, identities, pipeline, resources, schedules, serving, watch
 from ctc.targets.sagemaker.limits import limits
 from ctc.targets.sagemaker.template import template
 
@@ -34,7 +34,9 @@ CAPABILITIES: Mapping[str, Capability] = {
     "serving.online": Capability(
         Support.EMULATED,
         "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "
-        "deploys no endpoint, and starts the server only where its answers are timed",
+        "deploys no endpoint, and starts the server only where its answers are timed. For a server that the service "
+        "can host (port 8080, `/ping` and `/invocations`, an image that serves by itself) the bundle has the requests "
+        "of its model, its endpoint and each step of its rollout",
     ),
     "staleness": _emulated(
         "an hourly state machine asks the service for train pipelines that ended well, and an alarm goes off when it "
@@ -100,6 +102,9 @@ def emit(system: System) -> Bundle:
         "alarms/topic.json": resources.topic_request(system),
         **{f"alarms/{own}.json": body for own, body in watch.alarms(system).items()},
         "registry/group.json": resources.group_request(system),
+        "registry/package.json": resources.package_request(system),
+        **serving.documents(system),
+        "identities/deployer.json": bootstrap.deployer(system),
         "template.json": template(system, made),
     }
     for event, heard in resources.heard(system).items():
@@ -114,6 +119,7 @@ def emit(system: System) -> Bundle:
     artifacts = [
         *(Artifact(path, as_json(document)) for path, document in documents.items()),
         *uploaded,
+        Artifact("BOOTSTRAP.md", bootstrap.sheet(system, pipeline.uploads(support, uploaded))),
         *fidelity_files(system, CAPABILITIES),
     ]
     return Bundle(

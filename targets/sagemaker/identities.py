@@ -108,11 +108,16 @@ def _pipeline(system: System) -> Iterator[dict[str, Any]]:
 
 def _secrets(system: System) -> Iterator[dict[str, Any]]:
     """Those that commands of the user are given, and no other. Secrets Manager adds six characters to an ARN."""
-    steps = (*system.wake.steps(), *system.train.steps())
-    wanted = sorted({secret for step in steps for _, secret in step.secrets})
+    wanted = secrets(system)
     if wanted:
         found = [names.arn(system, "secretsmanager", f"secret:{secret}-??????") for secret in wanted]
         yield _allow("Secrets", "secretsmanager:GetSecretValue", found)
+
+
+def secrets(system: System) -> list[str]:
+    """The names of the secrets that commands are given."""
+    steps = (*system.wake.steps(), *system.train.steps())
+    return sorted({secret for step in steps for _, secret in step.secrets})
 
 
 def _key(system: System) -> Iterator[dict[str, Any]]:

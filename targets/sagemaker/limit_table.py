@@ -69,6 +69,7 @@ LIMITS: Mapping[str, Limit] = {
     "group name": _max(LENGTHS["group name"], "sagemaker:EntityName"),
     "model name": _max(LENGTHS["model name"], "sagemaker:ModelName"),
     "endpoint name": _max(LENGTHS["endpoint name"], "sagemaker:EndpointName"),
+    "rollback alarms": _max(10, "sagemaker:AlarmList"),
     "event pattern": _max(4096, "events:EventPattern"),
     "subnets": _max(16, "sagemaker:Subnets"),
     "security groups": _max(5, "sagemaker:VpcSecurityGroupIds"),

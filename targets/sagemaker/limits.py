@@ -10,7 +10,7 @@ from typing import Any
 from ctc.compiler.bundle import canonical
 from ctc.compiler.ir import Runs, Step, System
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.targets.sagemaker import identities, names, resources
+from ctc.targets.sagemaker import identities, names, resources, serving
 from ctc.targets.sagemaker.limit_table import LIMITS
 from ctc.targets.sagemaker.machines import INSTANCE_TYPES, smallest, volume_gib
 from ctc.targets.sagemaker.names import Named
@@ -30,7 +30,7 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = (*_settings(system), *_crons(system))
     if settings:
         return settings
-    found = [*_names(system), *_schedule(system), *_policy(system), *_machines(system)]
+    found = [*_names(system), *_schedule(system), *_policy(system), *_machines(system), *_servers(system)]
     origins = {step.name: step for pipeline in (system.wake, system.train) for step in pipeline.steps()}
     for kind, definition in definitions(system, support_uri(system, ANY_DIGEST)).items():
         found += _definition(kind, definition)
@@ -120,6 +120,13 @@ def named(system: System) -> list[Named]:
         made.append(Named("state machine name", names.machine_name(system, f"watch-{own}"), "name"))
         made.append(Named("schedule name", names.schedule_name(system, f"watch-{own}"), "name"))
     made += [Named("alarm name", names.alarm_name(system, own), "name") for own in alarms(system)]
+    for server in serving.hosted(system):
+        path = f"serving.{server.name}"
+        made.append(Named("model name", names.model_name(system, server.name), path))
+        made.append(Named("endpoint name", names.endpoint_name(system, server.name), path))
+    for body in serving.documents(system).values():
+        if "AlarmName" in body:
+            made.append(Named("alarm name", body["AlarmName"], "rollout.limits"))
     made.append(Named("topic name", names.topic_name(system), "name"))
     made.append(Named("group name", names.group_name(system), "name"))
     return made
@@ -200,6 +207,16 @@ def _machines(system: System) -> Iterator[Diagnostic]:
                 )
             if volume_gib(step.resources) > LIMITS["volume"].value:
                 yield _over("CT346", "training.resources.disk", "volume", volume_gib(step.resources), "GiB of disk")
+
+
+def _servers(system: System) -> Iterator[Diagnostic]:
+    for server in serving.hosted(system):
+        if serving.machine(server) is None:
+            asked = f"{server.resources.cpu:g} vCPUs and {server.resources.memory_bytes / 1024**3:g} GiB"
+            yield _error("CT345", f"no listed instance type has {asked}", f"serving.{server.name}.resources")
+    rollbacks = [body for body in serving.documents(system).values() if "AlarmName" in body]
+    if len(rollbacks) > LIMITS["rollback alarms"].value:
+        yield _over("CT347", "rollout.limits", "rollback alarms", len(rollbacks), "alarms that end a rollout")
 
 
 def _definition(kind: str, definition: Definition) -> Iterator[Diagnostic]:

@@ -39,9 +39,9 @@ class Named(NamedTuple):
     path: str
 
 
-def shortened(name: str, kind: str) -> str:
-    """The name itself, or as much of it as fits with a hash of the whole."""
-    most = LENGTHS[kind]
+def shortened(name: str, kind: str, room: int = 0) -> str:
+    """The name itself, or as much of it as fits with a hash of the whole; `room` is left for what is added later."""
+    most = LENGTHS[kind] - room
     if len(name) <= most:
         return name
     return f"{name[: most - _HASH - 1].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:_HASH]}"
@@ -131,6 +131,15 @@ def alarm_name(system: System, own: str) -> str:
 def group_name(system: System) -> str:
     """Of the model packages."""
     return shortened(system.name, "group name")
+
+
+def model_name(system: System, server: str) -> str:
+    """Of a server's models and configurations, to which a version adds `-` and the 25 characters of its attempt."""
+    return shortened(f"{system.name}-{server}", "model name", room=26)
+
+
+def endpoint_name(system: System, server: str) -> str:
+    return shortened(f"{system.name}-{server}", "endpoint name")
 
 
 def meeting(named: list[Named]) -> Iterator[tuple[Named, Named]]:

@@ -223,7 +223,8 @@ class _Definitions:
                 "Outputs": [_processing_output(name, self._place(step, name)) for name in outputs]
             }
         if self.key:
-            arguments["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] = self.key
+            if machine is not None and not machine.local_disk_gb:
+                arguments["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] = self.key
             if outputs:
                 arguments["ProcessingOutputConfig"]["KmsKeyId"] = self.key
         return arguments
@@ -267,7 +268,8 @@ class _Definitions:
             arguments["VpcConfig"] = network
         arguments["Tags"] = tags(self.system)
         if self.key:
-            arguments["ResourceConfig"]["VolumeKmsKeyId"] = self.key
+            if machine is not None and not machine.local_disk_gb:
+                arguments["ResourceConfig"]["VolumeKmsKeyId"] = self.key
             arguments["OutputDataConfig"]["KmsKeyId"] = self.key
         if environment:
             arguments["Environment"] = environment

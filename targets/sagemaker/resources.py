@@ -54,6 +54,30 @@ def group_request(system: System) -> dict[str, Any]:
     }
 
 
+def package_request(system: System) -> dict[str, Any]:
+    """The CreateModelPackage body of a version of the group.
+
+    Registering adds the model's place (`InferenceSpecification.Containers[0].ModelDataSource`), the attempt and the
+    numbers of its evaluation. A promotion approves the version, a quarantine rejects it. A version takes no tags.
+    """
+    image = next(step.image for step in system.train.steps() if step.name == "train")
+    return {
+        "ModelPackageGroupName": names.group_name(system),
+        "ModelPackageDescription": f"A version of {system.name}, trained by its train pipeline.",
+        "ModelApprovalStatus": "PendingManualApproval",
+        "InferenceSpecification": {
+            "Containers": [{"Image": image}],
+            "SupportedContentTypes": ["application/vnd.apache.parquet"],
+            "SupportedResponseMIMETypes": ["application/vnd.apache.parquet"],
+        },
+        "CustomerMetadataProperties": {
+            "ctc-name": system.name,
+            "ctc-environment": system.environment,
+            "ctc-spec-digest": system.spec_digest,
+        },
+    }
+
+
 def topic_request(system: System) -> dict[str, Any]:
     """The CreateTopic body; who is told subscribes to it."""
     return {"Name": names.topic_name(system), "Tags": tags(system)}

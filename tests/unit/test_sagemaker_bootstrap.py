@@ -1,0 +1,103 @@
+"""The administrator's sheet: every command is one that the AWS command line takes, on what the bundle holds."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sagemaker_system import KEY, documents, full_system
+
+from ctc.compiler.ir import System
+from ctc.targets import sagemaker
+from ctc.targets.sagemaker.bootstrap import deployer
+
+CLIENT = {"region"}
+"""Options of every command."""
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    return full_system(tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="module")
+def sheet(system: System) -> str:
+    [found] = [item for item in sagemaker.emit(system).artifacts if item.path == "BOOTSTRAP.md"]
+    return found.content.decode()
+
+
+def commands(sheet: str) -> list[list[str]]:
+    blocks = re.findall(r"```sh\n(.*?)```", sheet, re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines() if line]
+
+
+def test_every_command_is_one_of_the_service_with_all_that_it_needs(sheet: str) -> None:
+    session = pytest.importorskip("botocore.session").get_session()
+    from botocore import xform_name
+
+    found = commands(sheet)
+    assert len(found) >= 8
+    for program, service, verb, *words in found:
+        assert program == "aws"
+        model = session.get_service_model("s3" if service == "s3api" else service)
+        [operation] = [name for name in model.operation_names if xform_name(name, "-") == verb]
+        shape: Any = model.operation_model(operation).input_shape
+        members = {xform_name(name, "-"): name for name in shape.members}
+        given = {word[2:] for word in words if word.startswith("--")}
+        assert given <= members.keys() | CLIENT, (service, verb, given - members.keys())
+        assert set(shape.required_members) <= {members[name] for name in given & members.keys()}, (service, verb)
+
+
+def test_every_file_that_a_command_reads_is_in_the_bundle(system: System, sheet: str) -> None:
+    paths = {item.path for item in sagemaker.emit(system).artifacts}
+    named = {word.removeprefix("file://") for words in commands(sheet) for word in words if word.startswith("file://")}
+    bodies = {words[words.index("--body") + 1] for words in commands(sheet) if "--body" in words}
+
+    assert named - {"value.txt"} <= paths
+    assert bodies <= paths
+    assert {path for path, _ in sagemaker.emit(system).uploads} <= bodies
+
+
+def test_the_key_and_the_secret_are_where_they_are_needed(sheet: str) -> None:
+    encryption = next(words for words in commands(sheet) if "put-bucket-encryption" in words)
+    secret = next(words for words in commands(sheet) if "create-secret" in words)
+
+    assert KEY in encryption[-1]
+    assert secret[secret.index("--name") + 1] == "hub-token"
+
+
+def test_the_deployer_makes_what_the_template_holds_and_is_no_administrator(system: System) -> None:
+    policy = deployer(system)
+    text = str(policy)
+    kinds = {item["Type"] for item in documents(system)["template.json"]["Resources"].values()}
+    creates = {
+        "AWS::SageMaker::Pipeline": "sagemaker:CreatePipeline",
+        "AWS::SageMaker::ModelPackageGroup": "sagemaker:CreateModelPackageGroup",
+        "AWS::IAM::ManagedPolicy": "iam:CreatePolicy",
+        "AWS::IAM::Role": "iam:CreateRole",
+        "AWS::SNS::Topic": "sns:CreateTopic",
+        "AWS::CloudWatch::Alarm": "cloudwatch:PutMetricAlarm",
+        "AWS::Scheduler::Schedule": "scheduler:CreateSchedule",
+        "AWS::Events::Rule": "events:PutRule",
+        "AWS::StepFunctions::StateMachine": "states:CreateStateMachine",
+    }
+
+    assert kinds == set(creates)
+    for action in creates.values():
+        assert action in text
+    for statement in policy["Statement"]:
+        assert "*" not in statement["Resource"]
+        assert all("*" not in action for action in statement["Action"])
+        if statement["Sid"] not in ("Stack", "StackState", "Upload"):
+            assert all("*" not in place for place in statement["Resource"])
+
+
+def test_a_word_of_the_spec_is_one_word_of_a_command(tmp_path: Path) -> None:
+    odd = replace(full_system(tmp_path), settings={**full_system(tmp_path).settings, "region": "eu; rm -rf /"})
+    [found] = [item for item in sagemaker.emit(odd).artifacts if item.path == "BOOTSTRAP.md"]
+
+    assert "eu; rm -rf /" in commands(found.content.decode())[0]
