@@ -122,7 +122,7 @@ def _lines(system: System, uploads: Mapping[str, str]) -> Iterator[str]:
         "Its policy, `identities/pipeline.policy.json`, comes with the template.",
         "```sh",
         _command(
-            *("iam", "create-role", "--role-name", role),
+            *("iam", "create-role", "--role-name", role, *_path(system)),
             *("--assume-role-policy-document", "file://identities/pipeline.trust.json"),
         ),
         "```",
@@ -154,6 +154,12 @@ def _lines(system: System, uploads: Mapping[str, str]) -> Iterator[str]:
         "",
     )
     yield from _by_hand(system)
+
+
+def _path(system: System) -> tuple[str, ...]:
+    """Of a role that is not at the top: part of its ARN, and not of its name."""
+    inner = str(system.settings["role"]).partition(":role/")[2].rpartition("/")[0]
+    return ("--path", f"/{inner}/") if inner else ()
 
 
 def _bucket(system: System, bucket: str) -> Iterator[str]:

@@ -11,11 +11,11 @@ from typing import Any
 from ctc.targets.sagemaker import definition as definitions
 from ctc.targets.sagemaker.limit_table import LIMITS
 from ctc.targets.sagemaker.machines import GPU_TYPES, INSTANCE_TYPES
+from ctc.targets.sagemaker.names import KEY
 
 Document = Mapping[str, Any]
 
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
-KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/[\w/-]+")
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _IN_ML = re.compile(r"/opt/ml(/[A-Za-z0-9._-]+)+")
 _ROOTS = {"Version", "Metadata", "Parameters", "Steps"}

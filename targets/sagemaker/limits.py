@@ -69,6 +69,14 @@ def _settings(system: System) -> Iterator[Diagnostic]:
             "targets.sagemaker.role",
             "write arn:aws:iam::<12 digits>:role/<name>",
         )
+    kms_key = system.settings.get("kms_key")
+    if kms_key and not names.KEY.fullmatch(str(kms_key)):
+        yield _error(
+            "CT341",
+            f"{kms_key} is not the ARN of a key",
+            "targets.sagemaker.kms_key",
+            "write arn:aws:kms:<region>:<12 digits>:key/<id>; an alias cannot be named in a policy",
+        )
     for key, limit in (("subnets", "subnets"), ("security_groups", "security groups")):
         count = len(system.settings.get(key) or ())
         if count > LIMITS[limit].value:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from ctc.compiler.ir import System
 
 ROLE = re.compile(r"^arn:(aws[a-z-]*):iam::(\d{12}):role/[\w+=,.@/-]+$")
+KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+")
+"""An alias is none: a policy cannot name what it stands for."""
 LENGTHS = {
     "role name": 64,
     "policy name": 128,

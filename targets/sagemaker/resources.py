@@ -15,7 +15,7 @@ from ctc.language.value import Value
 from ctc.targets.sagemaker import names
 
 FINAL_STATUSES = ("Succeeded", "Failed", "Stopped", "CompletedWithFailures")
-"""Statuses in which an execution ends (botocore 1.43 PipelineExecutionStatus; the last one is new in 2026)."""
+"""Statuses in which an execution ends (botocore 1.44 PipelineExecutionStatus; the last one is new in 2026)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -182,6 +182,12 @@ def settings(spec: Spec, **values: Any) -> Spec:
 REFUSED: dict[str, tuple[Callable[[Spec], Spec], str, str, str]] = {
     "no region": (lambda s: settings(s, region=""), "CT340", "targets.sagemaker", "region"),
     "no role": (lambda s: settings(s, role="me"), "CT341", "targets.sagemaker.role", "me"),
+    "an alias": (
+        lambda s: settings(s, kms_key="arn:aws:kms:eu-north-1:123456789012:alias/ct"),
+        "CT341",
+        "targets.sagemaker.kms_key",
+        "alias/ct",
+    ),
     "not S3": (lambda s: settings(s, bucket="gs://b"), "CT342", "targets.sagemaker.bucket", "gs://b"),
     "long name": (lambda s: replace(s, name="n" * 76), "CT343", "name", "83"),
     "illegal name": (lambda s: replace(s, name="a_b"), "CT343", "name", "a_b"),

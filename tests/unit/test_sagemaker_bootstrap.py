@@ -101,3 +101,12 @@ def test_a_word_of_the_spec_is_one_word_of_a_command(tmp_path: Path) -> None:
     [found] = [item for item in sagemaker.emit(odd).artifacts if item.path == "BOOTSTRAP.md"]
 
     assert "eu; rm -rf /" in commands(found.content.decode())[0]
+
+
+def test_a_role_with_a_path_is_made_there(system: System) -> None:
+    inner = replace(system, settings={**system.settings, "role": "arn:aws:iam::123456789012:role/ml/ct/fraud"})
+    [found] = [item for item in sagemaker.emit(inner).artifacts if item.path == "BOOTSTRAP.md"]
+    [words] = [words for words in commands(found.content.decode()) if "create-role" in words]
+
+    assert words[words.index("--role-name") + 1] == "fraud"
+    assert words[words.index("--path") + 1] == "/ml/ct/"
