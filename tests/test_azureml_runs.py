@@ -32,8 +32,8 @@ def refused(spec: Path) -> None:
     ("spoil", "code", "outcome", "status"),
     [
         (failing, 3, "failed", {"train": "failed", "evaluate": "not_run", "decide": "not_run"}),
-        (stopping, 0, "stopped", {"train": "not_run", "register": "not_run"}),
-        (refused, 0, "held", {"decide": "ok", "register": "not_run"}),
+        pytest.param(stopping, 0, "stopped", {"train": "not_run", "register": "not_run"}, marks=pytest.mark.soak),
+        pytest.param(refused, 0, "held", {"decide": "ok", "register": "not_run"}, marks=pytest.mark.soak),
     ],
     ids=["a failed training", "a failed check", "a refused contender"],
 )

@@ -93,7 +93,7 @@ def served(folder: Path) -> Path:
     return spec
 
 
-@pytest.mark.parametrize("target", ["kubeflow", "sagemaker"])
+@pytest.mark.parametrize("target", ["sagemaker", pytest.param("kubeflow", marks=pytest.mark.soak)])
 def test_a_server_is_timed_and_a_profit_compared(tmp_path: Path, target: str) -> None:
     spec = served(tmp_path / "p")
 

@@ -319,7 +319,7 @@ notifications:
 """
 
 
-@pytest.mark.parametrize("target", ["kubeflow", "sagemaker"])
+@pytest.mark.parametrize("target", ["kubeflow", pytest.param("sagemaker", marks=pytest.mark.soak)])
 def test_a_run_tells_for_real(target: str, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CTC_SECRET_TEAM_HOOK", f"http://127.0.0.1:{receiver.server_port}/{SECRET}")
     monkeypatch.delenv("CTC_SECRET_NO_SUCH_KEY", raising=False)
