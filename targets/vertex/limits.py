@@ -49,7 +49,7 @@ _SETTINGS: tuple[tuple[str, re.Pattern[str], str, str], ...] = (
         "service_account",
         check.SERVICE_ACCOUNT,
         "the address of a service account",
-        "write for example `ct@acme-ml.iam.gserviceaccount.com`",
+        "write for example `training@acme-ml.iam.gserviceaccount.com`: its name has 6 to 30 characters",
     ),
     (
         "network",
