@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import hashlib
 import json
 import shlex
@@ -98,6 +96,11 @@ class _Made:
 
 def _native(required: tuple[str, ...]) -> tuple[str, ...]:
     """The patterns of features in `--require`; a usage error where one is spelt wrong, or stands for no feature."""
+    if not required:
+        return ()
+    import difflib
+    import fnmatch
+
     from ctc import targets as registry
 
     found = []
