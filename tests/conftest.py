@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
@@ -27,8 +28,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="rewrite golden files; review the diff")
 
 
+RUNS = ("project", "kind_projects", "data_projects", "large_sources")
+"""What a module of tests has by name if it runs `ctc run` for real, or reads a gigabyte."""
+
+
+def shared_out(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Modules of long tests first, in turn among the workers: the longest must not be the last.
+
+    Workers take equal stretches of the list, and steal from each other's ends. Modules stay whole: they share fixtures.
+    """
+    modules: dict[str, list[pytest.Item]] = {}
+    short = []
+    for item in items:
+        if any(hasattr(getattr(item, "module", None), name) for name in RUNS):
+            modules.setdefault(item.path.name, []).append(item)
+        else:
+            short.append(item)
+    # The one that reads a gigabyte is by far the longest.
+    ordered = sorted(modules, key=lambda name: name != "test_large.py")
+    size = math.ceil(len(items) / workers)
+    stretches: list[pytest.Item] = []
+    for number in range(workers):
+        mine = [item for name in ordered[number::workers] for item in modules[name]]
+        rest = max(0, size - len(mine)) if number < workers - 1 else len(short)
+        stretches += mine + short[:rest]
+        short = short[rest:]
+    return stretches
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+        items[:] = shared_out(items, workers)
     for item in items:
         if "proof" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.proof)

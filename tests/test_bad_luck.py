@@ -187,7 +187,15 @@ wrap(builtins, "open", lambda args, kwargs: set("wax+") & set(str((list(args[1:2
 """
 
 
-@pytest.mark.parametrize("fragment", ["state.json", "records", "results", "launches", "bundle"])
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "state.json",
+        "records",
+        "launches",
+        *(pytest.param(name, marks=pytest.mark.soak) for name in ("results", "bundle")),
+    ],
+)
 @pytest.mark.parametrize("error", ["ENOSPC", pytest.param("EROFS", marks=pytest.mark.soak)])
 def test_a_full_or_read_only_disk(spec: Path, error: str, fragment: str, tmp_path: Path) -> None:
     """Writing fails at one kind of file after another, in every process; the old documents stay whole."""

@@ -59,7 +59,12 @@ with open("outputs/model.json", "w") as file:
 
 
 @pytest.mark.parametrize(
-    ("interface", "target"), [("sagemaker", "kubeflow"), ("vertex", "sagemaker"), ("azureml", "kubeflow")]
+    ("interface", "target"),
+    [
+        ("vertex", "sagemaker"),
+        pytest.param("sagemaker", "kubeflow", marks=pytest.mark.soak),
+        pytest.param("azureml", "kubeflow", marks=pytest.mark.soak),
+    ],
 )
 def test_a_script_of_one_platform_runs_on_another(tmp_path: Path, interface: str, target: str) -> None:
     spec = project.make(tmp_path / "p", days=80)

@@ -511,6 +511,7 @@ def test_a_sagemaker_project_runs_and_promotes_a_first_model(
     assert "promoted 1" in promoted(folder, capsys)
 
 
+@pytest.mark.soak
 def test_awkward_names_run_and_promote_a_first_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also a regression in one table, with dates, missing values and a naive clock."""
     names = [name for name in AWKWARD if name != "${x}"]
