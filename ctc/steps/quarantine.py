@@ -15,7 +15,7 @@ import ibis
 from ctc.policy.data_checks import JUDGES, Answer
 from ctc.steps import engine
 from ctc.steps.judged_rows import Place
-from ctc.steps.row_rules import HOLDS, measures, offending, prepared
+from ctc.steps.row_rules import HOLDS, counted_outside, measures, offending, prepared
 from ctc.steps.task import Task
 
 OUTPUT = "quarantine"
@@ -41,6 +41,7 @@ def set_aside(connection: Any, rows: Any, task: Task) -> tuple[Any, dict[str, An
         own = measures(connection, table, checks, index, JOINED, data)
         counted |= {f"{name}_{index}": value for name, value in own.items()}
     found = engine.one(connection, table.aggregate(**counted))
+    found |= counted_outside(connection, table, checks, found, JOINED, data)
     answers = [
         JUDGES[check["kind"]](check["arguments"], _own(found, index), task.instant)
         for index, check in enumerate(checks)

@@ -55,8 +55,25 @@ def measures(
     if kind == "null_ratio":
         return {"bad": table.count() - present(table[column]).count()}
     if kind == "range":
-        return {"bad": offends.sum(), "low": present(table[column]).min(), "high": present(table[column]).max()}
+        values = present(table[column])
+        low, high = values.min(), values.max()
+        outside = _outside(low, checks[index]["arguments"]) | _outside(high, checks[index]["arguments"])
+        return {"outside": outside.fill_null(False), "low": low, "high": high}
     return {"bad": offends.sum()}
+
+
+def counted_outside(
+    connection: Any, table: Any, checks: list[Check], found: Mapping[str, Any], at: Place, data: Mapping[str, Any]
+) -> dict[str, int]:
+    """`bad_INDEX` of each range: rows are counted only where the lowest or the highest value lies outside."""
+    ranges = [index for index in range(len(checks)) if f"outside_{index}" in found]
+    wanted = {
+        f"bad_{index}": offending(connection, table, checks, index, at, data).sum()
+        for index in ranges
+        if found[f"outside_{index}"]
+    }
+    counted = engine.one(connection, table.aggregate(**wanted)) if wanted else {}
+    return {f"bad_{index}": int(counted.get(f"bad_{index}", 0)) for index in ranges}
 
 
 def by_value(connection: Any, table: Any, checks: list[Check]) -> frozenset[int]:
@@ -115,8 +132,12 @@ def _offends(connection: Any, table: Any, checks: list[Check], index: int, at: P
         return ~_matches(column, ibis.literal(arguments["regex"]))
     if not column.type().is_numeric():
         raise StepFailed(f"{where}: `{arguments['column']}` is {column.type()}; a range needs numbers")
+    return _outside(column, arguments)
+
+
+def _outside(value: Any, arguments: Mapping[str, Any]) -> Any:
     outside = ibis.literal(False)
-    for bound, worse in (("min", column.__lt__), ("max", column.__gt__)):
+    for bound, worse in (("min", value.__lt__), ("max", value.__gt__)):
         if arguments.get(bound) is not None:
             outside = outside | worse(arguments[bound])
     return outside

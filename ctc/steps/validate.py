@@ -116,6 +116,7 @@ def _scanned(
             own = SCANNED.get(check["kind"], row_rules.measures)(connection, table, checks, index, place, data)
             measures |= {f"{name}_{index}": value for name, value in own.items()}
     found = engine.one(connection, table.aggregate(**measures))
+    found |= row_rules.counted_outside(connection, table, checks, found, place, data)
     found |= row_rules.counted_by_value(connection, table, checks, by_value, place, data)
     answers = []
     for index, check in enumerate(checks):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import itertools
 import random
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -135,13 +135,15 @@ def test_a_key_of_many_values_tells_nothing(tmp_path: Path, each: int) -> None:
     assert judge(tmp_path, rows, columns=["s"]).numbers["highest"] < 0.56
 
 
-def digest(key: str) -> str:
-    return hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
+def digest(key: str) -> int:
+    """The engine's hash."""
+    [[value]] = duckdb.execute("SELECT hash(?)", [key]).fetchall()
+    return int(value)
 
 
 def told_by_others(rows: list[dict[str, Any]]) -> float:
     """Each text's share of positive labels in the four other folds, compared within the fold, pair by pair."""
-    fold = [int(digest(row["row_id"])[-8:], 16) % 5 for row in rows]
+    fold = [digest(row["row_id"]) % 5 for row in rows]
     overall = sum(row["y"] for row in rows) / len(rows)
     shares = []
     for own, row in zip(fold, rows, strict=True):
@@ -197,7 +199,7 @@ def test_rows_are_drawn_by_the_digest_of_their_key(tmp_path: Path, monkeypatch: 
     rows = table(3, 3000)
     sizes = [sum(row["y"] == side for row in rows) for side in (0, 1)]
     monkeypatch.setattr(leakage, "MOST_ROWS", 500)
-    drawn = [row for row in rows if int(digest(row["row_id"])[:13], 16) < 16**13 * 500 // sizes[row["y"]]]
+    drawn = [row for row in rows if digest(row["row_id"]) >> 11 < 2**53 * 500 // sizes[row["y"]]]
 
     found = judge(tmp_path, rows, columns=["n"]).numbers
 
@@ -218,7 +220,7 @@ def test_each_class_is_ranked_against_its_own_rest(tmp_path: Path, monkeypatch: 
         drawn = [
             {**row, "y": int(row["y"] == label)}
             for row in rows
-            if int(digest(row["row_id"])[:13], 16) < 16**13 * 300 // sizes[row["y"] == label]
+            if digest(row["row_id"]) >> 11 < 2**53 * 300 // sizes[row["y"] == label]
         ]
         expected = area(drawn, "n", 0)
         best, most = max(best, expected, 1 - expected), max(most, len(drawn))
