@@ -7,8 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from ctc.diagnostics import CtcError
+
 if TYPE_CHECKING:
+    from ctc.compiler.bundle import Bundle
+    from ctc.compiler.ir import System
     from ctc.compiler.target import Execution, Machine, Target
+    from ctc.deploy.resource import Hands
 
 NAMES: tuple[str, ...] = ("kubeflow", "sagemaker", "vertex", "azureml")
 
@@ -19,6 +24,16 @@ class Rehearsal(Protocol):
     def execute(
         self, bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], machine: Machine
     ) -> Execution: ...
+
+
+class Deploying(Protocol):
+    """`targets/<name>/deploy.py`: the hands that reach the service. Imports the vendor's SDK when it connects."""
+
+    def connect(self, system: System, bundle: Bundle) -> Hands: ...
+
+
+DEPLOYED: tuple[str, ...] = ("sagemaker",)
+"""The targets that have hands."""
 
 
 def load(name: str) -> Target:
@@ -32,12 +47,25 @@ def load_rehearsal(name: str) -> Callable[..., Execution]:
     return module.execute
 
 
+def load_hands(name: str) -> Callable[[System, Bundle], Hands]:
+    """The function that connects to this target's service. CtcError for a target without hands."""
+    if name not in DEPLOYED:
+        raise CtcError(
+            f"this version deploys to {', '.join(DEPLOYED)} only: it does not reach {name}",
+            "compile the bundle and apply its documents with the service's own tools: BOOTSTRAP.md and README say how",
+        )
+    module = cast(Deploying, import_module(f"ctc.targets.{name}.deploy"))
+    return module.connect
+
+
 if TYPE_CHECKING:
     from ctc.targets import azureml, kubeflow, sagemaker, vertex
     from ctc.targets.azureml import rehearse as azureml_rehearse
     from ctc.targets.kubeflow import rehearse as kubeflow_rehearse
+    from ctc.targets.sagemaker import deploy as sagemaker_deploy
     from ctc.targets.sagemaker import rehearse as sagemaker_rehearse
     from ctc.targets.vertex import rehearse as vertex_rehearse
 
     _faces: tuple[Target, ...] = (kubeflow, sagemaker, vertex, azureml)
     _rehearsals: tuple[Rehearsal, ...] = (kubeflow_rehearse, sagemaker_rehearse, vertex_rehearse, azureml_rehearse)
+    _deploying: tuple[Deploying, ...] = (sagemaker_deploy,)

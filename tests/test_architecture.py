@@ -20,6 +20,7 @@ FLOORS = (
     "compiler",
     "policy",
     "steps",
+    "deploy",
     "targets",
     "init",
     "step",

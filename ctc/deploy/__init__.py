@@ -1,0 +1,1 @@
+"""Deploying: what a compiled bundle should be in a cloud, against what is there. Knows no vendor."""

@@ -1,0 +1,156 @@
+"""SageMaker's hands for `ctc deploy`: the bundle's requests, sent to the account of the spec's role."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ctc.compiler.bundle import Bundle
+from ctc.compiler.ir import System
+from ctc.deploy.resource import Live, Recorded, Resource
+from ctc.steps.ports import StateStore
+from ctc.targets.sagemaker import kinds, names
+from ctc.targets.sagemaker.resources import tags
+from ctc.targets.sagemaker.session import Exists, Missing, Session
+from ctc.targets.sagemaker.stores import S3StateStore
+
+DOCUMENT = "deployment.json"
+"""Key, below the root, of the deployment document."""
+
+STATE = "state.json"
+"""Key, below the root, of the controller's state document."""
+
+STARTERS = frozenset(("rule", "schedule"))
+_FIXED = {
+    "model-package-group": frozenset(("ModelPackageGroupName", "ModelPackageGroupDescription")),
+    "state-machine": frozenset(("type",)),
+}
+
+
+def connect(system: System, bundle: Bundle) -> SageMakerHands:
+    """CtcError if boto3 is not installed."""
+    return SageMakerHands(system, bundle, Session(names.region(system)))
+
+
+class SageMakerHands:
+    def __init__(self, system: System, bundle: Bundle, session: Session) -> None:
+        self._system, self._session, self._bundle = system, session, bundle
+        self._files = {artifact.path: artifact.content for artifact in bundle.artifacts}
+        self._all = tags(system)
+        pipelines = names.arn(system, "sagemaker", f"pipeline/{system.name}-")
+        machines = names.arn(system, "states", "stateMachine:")
+        self._kinds: Mapping[str, kinds.Kind] = {
+            "files": kinds.Files(session, system.root),
+            "model-package-group": kinds.Groups(session, pipelines),
+            "topic": kinds.Topics(session, names.arn(system, "sns", "")),
+            "pipeline": kinds.Pipelines(session, pipelines),
+            "state-machine": kinds.Machines(session, machines),
+            "alarm": kinds.Alarms(session, pipelines),
+            "rule": kinds.Rules(session, pipelines),
+            "schedule": kinds.Schedules(session, pipelines),
+        }
+
+    def desired(self) -> tuple[Resource, ...]:
+        return tuple(self._desired())
+
+    def whoami(self) -> str:
+        return str(self._session.call("sts", "get_caller_identity", "the credentials")["Arn"])
+
+    def known(self, recorded: Recorded) -> Resource:
+        return self._resource(recorded.kind, recorded.name, dict.fromkeys(recorded.fields))
+
+    def read(self, resource: Resource) -> Live | None:
+        try:
+            return self._kinds[resource.kind].read(resource)
+        except Missing:
+            return None
+
+    def create(self, resource: Resource) -> None:
+        try:
+            self._kinds[resource.kind].create(resource)
+        except Exists:
+            # An answer that was lost, or a resource that was half made: what it is now is what counts.
+            self.update(resource)
+
+    def update(self, resource: Resource) -> None:
+        self._kinds[resource.kind].update(resource)
+
+    def delete(self, resource: Resource) -> None:
+        try:
+            self._kinds[resource.kind].delete(resource)
+        except Missing:
+            return
+
+    def documents(self) -> StateStore:
+        return S3StateStore(self._session, f"{self._system.root}/{DOCUMENT}")
+
+    def state(self) -> StateStore:
+        return S3StateStore(self._session, f"{self._system.root}/{STATE}")
+
+    def _resource(
+        self, kind: str, name: str, body: Mapping[str, Any], content: Mapping[str, bytes] | None = None
+    ) -> Resource:
+        return Resource(
+            kind,
+            name,
+            {key: value for key, value in body.items() if key not in ("Tags", "tags")},
+            {tag["Key"]: tag["Value"] for tag in self._all},
+            fixed=_FIXED.get(kind, frozenset()),
+            starts=kind in STARTERS,
+            kept=kind == "model-package-group",
+            superseded=kind == "files",
+            content=content or {},
+        )
+
+    def _desired(self) -> Iterator[Resource]:
+        """In an order in which nothing names what is not yet there."""
+        yield from self._uploads()
+        group, topic = self._json("registry/group.json"), self._json("alarms/topic.json")
+        yield self._resource("model-package-group", group["ModelPackageGroupName"], group)
+        yield self._resource("topic", topic["Name"], topic)
+        for path in self._in("pipelines"):
+            request = self._json(path.replace("pipelines", "requests", 1))
+            body: dict[str, Any] = {**request, "PipelineDefinition": self._json(path)}
+            yield self._resource("pipeline", body["PipelineName"], body)
+        for path in (*self._in("events", "-machine"), *self._in("alarms", "-machine")):
+            body = self._json(path.replace("-machine.json", "-request.json"))
+            body["definition"] = self._json(path)
+            yield self._resource("state-machine", body["name"], body)
+        for path in self._in("alarms"):
+            body = self._json(path)
+            if "AlarmName" in body:
+                yield self._resource("alarm", body["AlarmName"], body)
+        for path in self._in("events", "-rule"):
+            yield self._rule(self._json(path), self._json(path.replace("-rule.json", "-target.json")))
+        for path in self._in("schedules"):
+            body = {"ScheduleExpressionTimezone": "UTC", **self._json(path)}
+            yield self._resource("schedule", body["Name"], body)
+
+    def _uploads(self) -> Iterator[Resource]:
+        """The files that jobs read, by the folder that is named after their content."""
+        folders: dict[str, dict[str, bytes]] = {}
+        for path, uri in self._bundle.uploads:
+            support, digest, *rest = uri.removeprefix(f"{self._system.root}/").split("/")
+            folders.setdefault(f"{support}/{digest}", {})["/".join(rest)] = self._files[path]
+        for folder, content in folders.items():
+            digests = {path: hashlib.sha256(data).hexdigest() for path, data in content.items()}
+            yield self._resource("files", folder, digests, content)
+
+    def _rule(self, rule: Mapping[str, Any], target: Mapping[str, Any]) -> Resource:
+        bus = rule.get("EventBusName", "default")
+        body = {
+            **rule,
+            "EventBusName": bus,
+            "EventPattern": json.loads(rule["EventPattern"]),
+            "Targets": sorted(target["Targets"], key=lambda item: str(item["Id"])),
+        }
+        return self._resource("rule", rule["Name"] if bus == "default" else f"{bus}/{rule['Name']}", body)
+
+    def _in(self, folder: str, ending: str = "") -> list[str]:
+        return [path for path in self._files if path.startswith(f"{folder}/") and path.endswith(f"{ending}.json")]
+
+    def _json(self, path: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self._files[path])
+        return value

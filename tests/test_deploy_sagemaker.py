@@ -1,0 +1,319 @@
+"""Deploying to SageMaker, against moto: what is sent, what is found again, and who may do it.
+
+moto checks little (garbage definitions, bad cron, absent roles pass), so `requests` holds every request against
+botocore's own model, which the client checks before it sends; what the service itself refuses is for a live account.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from cloud import ALL, Clock, Killed, deploy, destroy, planned
+from moto import mock_aws
+from sagemaker_system import full_system
+
+from ctc import targets
+from ctc.compiler.build import build
+from ctc.compiler.bundle import Bundle
+from ctc.compiler.ir import System
+from ctc.deploy.apply import Wish
+from ctc.deploy.lease import LENGTH
+from ctc.deploy.plan import Verb
+from ctc.deploy.resource import CloudError
+from ctc.diagnostics import CtcError
+from ctc.language.load import FIRST_ROW, load_spec
+from ctc.targets import sagemaker
+from ctc.targets.sagemaker.deploy import SageMakerHands
+from ctc.targets.sagemaker.session import Session
+
+SPECS = Path(__file__).resolve().parent.parent / "specs"
+NAMED = sorted(path.stem for path in SPECS.glob("*.yaml") if "sagemaker:" in path.read_text())
+OPENED: dict[str, dict[str, Any]] = {}
+READS = ("get_", "describe_", "list_")
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    with mock_aws():
+        yield
+
+
+class Counted(Session):
+    """A session that counts its requests and may die at one of them, before or after it is sent."""
+
+    def __init__(self, region: str, dies_at: int = 0, done: bool = False) -> None:
+        if region not in OPENED:
+            super().__init__(region)
+            OPENED[region] = vars(self)
+        # Opening clients takes longer than all that they are asked here.
+        vars(self).update(OPENED[region])
+        self.dies_at, self.done = dies_at, done
+        self.asked: list[tuple[str, str]] = []
+
+    def call(self, service: str, operation: str, about: str, **arguments: Any) -> Mapping[str, Any]:
+        self.asked.append((operation, about))
+        if self.dies_at and len(self.asked) >= self.dies_at:
+            if self.done and len(self.asked) == self.dies_at:
+                super().call(service, operation, about, **arguments)
+            raise Killed
+        return super().call(service, operation, about, **arguments)
+
+    @property
+    def changes(self) -> list[tuple[str, str]]:
+        return [(operation, about) for operation, about in self.asked if not operation.startswith(READS)]
+
+
+def compiled(name: str, change: tuple[str, str] | None = None, folder: Path | None = None) -> tuple[System, Bundle]:
+    path = SPECS / f"{name}.yaml"
+    if change is not None and folder is not None:
+        text = path.read_text()
+        assert change[0] in text
+        path = folder / path.name
+        path.write_text(text.replace(*change))
+    environment = "prod" if "\nenvironments:" in path.read_text() else None
+    loaded = load_spec(path, environment, "sagemaker", FIRST_ROW)
+    assert loaded.spec is not None, loaded.diagnostics
+    built = build(loaded.spec, targets.load("sagemaker"))
+    assert built.bundle is not None, built.diagnostics
+    return built.system, built.bundle
+
+
+def hands(made: tuple[System, Bundle], dies_at: int = 0, done: bool = False) -> tuple[SageMakerHands, Counted]:
+    system, bundle = made
+    session = Counted(system.settings["region"], dies_at, done)
+    return SageMakerHands(system, bundle, session), session
+
+
+def bucket(system: System) -> None:
+    name, region = system.root.removeprefix("s3://").partition("/")[0], system.settings["region"]
+    where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    boto3.client("s3", region_name=region).create_bucket(Bucket=name, **where)
+
+
+def everything(made: tuple[System, Bundle]) -> dict[str, Any]:
+    """What the account holds, asked of the services themselves."""
+    region = made[0].settings["region"]
+
+    def ask(service: str, operation: str, key: str) -> Any:
+        return Counted(region).call(service, operation, "all").get(key, [])
+
+    return {
+        "pipelines": ask("sagemaker", "list_pipelines", "PipelineSummaries"),
+        "groups": ask("sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList"),
+        "topics": ask("sns", "list_topics", "Topics"),
+        "alarms": ask("cloudwatch", "describe_alarms", "MetricAlarms"),
+        "rules": ask("events", "list_rules", "Rules"),
+        "schedules": ask("scheduler", "list_schedules", "Schedules"),
+        "machines": ask("stepfunctions", "list_state_machines", "stateMachines"),
+    }
+
+
+def full(folder: Path) -> tuple[System, Bundle]:
+    system = full_system(folder)
+    return system, sagemaker.emit(system)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_deploy_is_found_again_whole_and_destroyed_whole(name: str) -> None:
+    made, clock = compiled(name), Clock()
+    bucket(made[0])
+    first, _ = hands(made)
+
+    plan = deploy(first, clock)
+
+    assert {step.verb for step in plan.steps} == {Verb.CREATE}
+    assert not planned(hands(made)[0], clock).changes
+    again, session = hands(made)
+    deploy(again, clock)
+    assert {operation for operation, _ in session.changes} == {"put_object"}
+    assert {about.rpartition("/")[2] for _, about in session.changes} == {"deployment.json"}
+    found = everything(made)
+    assert {item["PipelineName"] for item in found["pipelines"]} == {
+        f"{made[0].name}-{kind}" for kind in ("wake", "train", "record")
+    }
+    destroy(hands(made)[0], clock)
+    left = {key: items for key, items in everything(made).items() if items}
+    assert set(left) == {"groups"}
+    assert not destroy(hands(made)[0], clock).changes
+
+
+def test_what_was_deployed_is_what_the_bundle_asks(tmp_path: Path) -> None:
+    made = full(tmp_path)
+    bucket(made[0])
+    deploy(hands(made)[0], Clock())
+
+    region = made[0].settings["region"]
+    files = {item.path: item.content for item in made[1].artifacts}
+    said = boto3.client("sagemaker", region_name=region).describe_pipeline(PipelineName=f"{made[0].name}-train")
+    assert json.loads(said["PipelineDefinition"]) == json.loads(files["pipelines/train.json"])
+    assert said["RoleArn"] == made[0].settings["role"]
+    s3 = boto3.client("s3", region_name=region)
+    for path, uri in made[1].uploads:
+        name, _, key = uri.removeprefix("s3://").partition("/")
+        assert s3.get_object(Bucket=name, Key=key)["Body"].read() == files[path]
+    found = everything(made)
+    assert len(found["machines"]) == sum(path.endswith("-machine.json") for path in files)
+    assert len(found["rules"]) == sum(path.endswith("-rule.json") for path in files)
+    tags = boto3.client("sagemaker", region_name=region).list_tags(ResourceArn=said["PipelineArn"])["Tags"]
+    assert {tag["Key"] for tag in tags} >= {"ctc:name", "ctc:environment", "ctc:spec-digest"}
+
+
+@pytest.mark.parametrize(
+    ("change", "touched"),
+    [
+        (('cron: "30 2 * * 1"', 'cron: "30 3 * * 2"'), {"schedule/late-parcels-at-weekly"}),
+        (
+            ("\ntriggers:", "\ntrigger_policy: {wake_every: 2h}\ntriggers:"),
+            {"schedule/late-parcels-wake", "alarm/late-parcels-wakes"},
+        ),
+    ],
+    ids=["cron", "every"],
+)
+def test_one_field_changes_its_own_resource_and_what_carries_the_digest(
+    change: tuple[str, str], touched: set[str], tmp_path: Path
+) -> None:
+    """The pipelines carry the spec's digest into records, and name the folder of their documents by its content."""
+    before, clock = compiled("everywhere"), Clock()
+    bucket(before[0])
+    deploy(hands(before)[0], clock)
+    after = hands(compiled("everywhere", change, tmp_path))[0]
+    changes = {step.resource.address for step in planned(after, clock).changes}
+
+    assert {item for item in changes if item.partition("/")[0] not in ("pipeline", "files")} == touched
+    deploy(after, clock)
+    assert not planned(after, clock).changes
+
+
+def test_a_trigger_that_is_gone_leaves_no_schedule(tmp_path: Path) -> None:
+    before, clock = compiled("everywhere"), Clock()
+    bucket(before[0])
+    deploy(hands(before)[0], clock)
+    text = (SPECS / "everywhere.yaml").read_text()
+    line = next(line for line in text.splitlines(keepends=True) if "weekly:" in line)
+
+    after = hands(compiled("everywhere", (line, "  by-hand: {manual: {}}\n"), tmp_path))
+    deploy(after[0], clock)
+
+    assert [item["Name"] for item in everything(before)["schedules"]] == ["late-parcels-wake"]
+    operations = [operation for operation, _ in after[1].changes if operation != "put_object"]
+    assert operations[0] == "delete_schedule"
+
+
+def _until_it_ends(made: tuple[System, Bundle], start: Any, done: bool, step: int) -> Iterator[tuple[int, Clock]]:
+    """Runs `start` killed at request 1, 1 + step, ... in fresh accounts, until it ends by itself."""
+    number, ended = 1, False
+    while not ended:
+        # moto's own address, which it answers itself.
+        requests.post("http://motoapi.amazonaws.com/moto-api/reset", timeout=5)
+        bucket(made[0])
+        clock = Clock()
+        try:
+            start(hands(made, number, done)[0], clock)
+            ended = True
+        except Killed:
+            clock.pass_(LENGTH)
+            yield number, clock
+        number += step
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_killed_at_requests_all_along_the_next_deploy_finishes_it(done: bool, tmp_path: Path) -> None:
+    """A sample of them; the soak takes every one, of every spec."""
+    made, kills = full(tmp_path), 0
+    for _, clock in _until_it_ends(made, deploy, done, 9):
+        deploy(hands(made)[0], clock)
+        assert not planned(hands(made)[0], clock).changes
+        kills += 1
+    assert kills >= 8
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_killed_at_every_request_the_next_deploy_finishes_it(name: str, done: bool) -> None:
+    made = compiled(name)
+    for _, clock in _until_it_ends(made, deploy, done, 1):
+        deploy(hands(made)[0], clock)
+        assert not planned(hands(made)[0], clock).changes
+        destroy(hands(made)[0], clock)
+        assert {key for key, items in everything(made).items() if items} <= {"groups"}
+
+
+def test_what_another_deployment_made_stays() -> None:
+    made, clock = compiled("everywhere"), Clock()
+    bucket(made[0])
+    region = made[0].settings["region"]
+    client = boto3.client("sagemaker", region_name=region)
+    tags = [{"Key": "ctc:name", "Value": "late-parcels"}, {"Key": "ctc:environment", "Value": "prod"}]
+    client.create_pipeline(
+        PipelineName="late-parcels-train",
+        PipelineDefinition="{}",
+        ClientRequestToken="x" * 32,
+        RoleArn=made[0].settings["role"],
+        Tags=tags,
+    )
+    boto3.client("scheduler", region_name=region).create_schedule(
+        Name="late-parcels-wake",
+        ScheduleExpression="rate(1 hour)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": "arn:aws:sqs:eu-north-1:123456789012:theirs", "RoleArn": made[0].settings["role"]},
+    )
+
+    refused = planned(hands(made)[0], clock).refused
+
+    assert {step.resource.address for step in refused} == {"pipeline/late-parcels-train", "schedule/late-parcels-wake"}
+    with pytest.raises(CtcError, match="not this deployment's"):
+        deploy(hands(made)[0], clock)
+    assert client.describe_pipeline(PipelineName="late-parcels-train")["PipelineDefinition"] == "{}"
+    assert len(everything(made)["pipelines"]) == 1
+
+
+def test_what_somebody_clicked_is_seen_and_put_right() -> None:
+    made, clock = compiled("everywhere"), Clock()
+    bucket(made[0])
+    deploy(hands(made)[0], clock)
+    region = made[0].settings["region"]
+    scheduler = boto3.client("scheduler", region_name=region)
+    said = scheduler.get_schedule(Name="late-parcels-wake")
+    kept = {key: said[key] for key in ("Name", "FlexibleTimeWindow", "Target", "Description")}
+    scheduler.update_schedule(**kept, ScheduleExpression="rate(2 hours)", State="DISABLED")
+    boto3.client("events", region_name=region).disable_rule(Name="late-parcels-record")
+    boto3.client("cloudwatch", region_name=region).delete_alarms(AlarmNames=["late-parcels-wakes"])
+
+    plan = planned(hands(made)[0], clock)
+
+    assert {step.resource.address: [field.path for field in step.fields] for step in plan.changes} == {
+        "alarm/late-parcels-wakes": [],
+        "rule/late-parcels-record": ["State"],
+        "schedule/late-parcels-wake": ["ScheduleExpression", "State"],
+    }
+    deploy(hands(made)[0], clock)
+    assert not planned(hands(made)[0], clock).changes
+
+
+def test_nothing_that_starts_is_made_without_start() -> None:
+    made, clock = compiled("everywhere"), Clock()
+    bucket(made[0])
+
+    deploy(hands(made)[0], clock, Wish(start=False))
+
+    found = everything(made)
+    assert found["pipelines"] and not found["rules"] and not found["schedules"]
+    assert {step.resource.kind for step in planned(hands(made)[0], clock, ALL).changes} == {"rule", "schedule"}
+
+
+def test_a_bucket_that_is_not_there_is_told() -> None:
+    made = compiled("everywhere")
+
+    with pytest.raises(CloudError, match=r"deployment.json: s3:.* The specified bucket does not exist"):
+        deploy(hands(made)[0], Clock())
