@@ -6,6 +6,7 @@ botocore's own model, which the client checks before it sends; what the service 
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from aws_account import bootstrap
 from cloud import ALL, Clock, Killed, deploy, destroy, planned
 from moto import mock_aws
 from sagemaker_system import full_system
@@ -29,8 +31,9 @@ from ctc.deploy.resource import CloudError
 from ctc.diagnostics import CtcError
 from ctc.language.load import FIRST_ROW, load_spec
 from ctc.targets import sagemaker
+from ctc.targets.sagemaker import identities, names
 from ctc.targets.sagemaker.deploy import SageMakerHands
-from ctc.targets.sagemaker.session import Session
+from ctc.targets.sagemaker.session import Session, _refused
 
 SPECS = Path(__file__).resolve().parent.parent / "specs"
 NAMED = sorted(path.stem for path in SPECS.glob("*.yaml") if "sagemaker:" in path.read_text())
@@ -94,12 +97,6 @@ def hands(made: tuple[System, Bundle], dies_at: int = 0, done: bool = False) -> 
     return SageMakerHands(system, bundle, session), session
 
 
-def bucket(system: System) -> None:
-    name, region = system.root.removeprefix("s3://").partition("/")[0], system.settings["region"]
-    where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    boto3.client("s3", region_name=region).create_bucket(Bucket=name, **where)
-
-
 def everything(made: tuple[System, Bundle]) -> dict[str, Any]:
     """What the account holds, asked of the services themselves."""
     region = made[0].settings["region"]
@@ -126,12 +123,13 @@ def full(folder: Path) -> tuple[System, Bundle]:
 @pytest.mark.parametrize("name", NAMED)
 def test_deploy_is_found_again_whole_and_destroyed_whole(name: str) -> None:
     made, clock = compiled(name), Clock()
-    bucket(made[0])
+    bootstrap(made)
     first, _ = hands(made)
 
     plan = deploy(first, clock)
 
-    assert {step.verb for step in plan.steps} == {Verb.CREATE}
+    assert {step.verb for step in plan.steps if not step.resource.admin} == {Verb.CREATE}
+    assert {step.verb for step in plan.steps if step.resource.admin} == {Verb.KEEP}
     assert not planned(hands(made)[0], clock).changes
     again, session = hands(made)
     deploy(again, clock)
@@ -149,7 +147,7 @@ def test_deploy_is_found_again_whole_and_destroyed_whole(name: str) -> None:
 
 def test_what_was_deployed_is_what_the_bundle_asks(tmp_path: Path) -> None:
     made = full(tmp_path)
-    bucket(made[0])
+    bootstrap(made)
     deploy(hands(made)[0], Clock())
 
     region = made[0].settings["region"]
@@ -184,7 +182,7 @@ def test_one_field_changes_its_own_resource_and_what_carries_the_digest(
 ) -> None:
     """The pipelines carry the spec's digest into records, and name the folder of their documents by its content."""
     before, clock = compiled("everywhere"), Clock()
-    bucket(before[0])
+    bootstrap(before)
     deploy(hands(before)[0], clock)
     after = hands(compiled("everywhere", change, tmp_path))[0]
     changes = {step.resource.address for step in planned(after, clock).changes}
@@ -196,7 +194,7 @@ def test_one_field_changes_its_own_resource_and_what_carries_the_digest(
 
 def test_a_trigger_that_is_gone_leaves_no_schedule(tmp_path: Path) -> None:
     before, clock = compiled("everywhere"), Clock()
-    bucket(before[0])
+    bootstrap(before)
     deploy(hands(before)[0], clock)
     text = (SPECS / "everywhere.yaml").read_text()
     line = next(line for line in text.splitlines(keepends=True) if "weekly:" in line)
@@ -215,7 +213,7 @@ def _until_it_ends(made: tuple[System, Bundle], start: Any, done: bool, step: in
     while not ended:
         # moto's own address, which it answers itself.
         requests.post("http://motoapi.amazonaws.com/moto-api/reset", timeout=5)
-        bucket(made[0])
+        bootstrap(made)
         clock = Clock()
         try:
             start(hands(made, number, done)[0], clock)
@@ -251,7 +249,7 @@ def test_killed_at_every_request_the_next_deploy_finishes_it(name: str, done: bo
 
 def test_what_another_deployment_made_stays() -> None:
     made, clock = compiled("everywhere"), Clock()
-    bucket(made[0])
+    bootstrap(made)
     region = made[0].settings["region"]
     client = boto3.client("sagemaker", region_name=region)
     tags = [{"Key": "ctc:name", "Value": "late-parcels"}, {"Key": "ctc:environment", "Value": "prod"}]
@@ -280,7 +278,7 @@ def test_what_another_deployment_made_stays() -> None:
 
 def test_what_somebody_clicked_is_seen_and_put_right() -> None:
     made, clock = compiled("everywhere"), Clock()
-    bucket(made[0])
+    bootstrap(made)
     deploy(hands(made)[0], clock)
     region = made[0].settings["region"]
     scheduler = boto3.client("scheduler", region_name=region)
@@ -303,13 +301,148 @@ def test_what_somebody_clicked_is_seen_and_put_right() -> None:
 
 def test_nothing_that_starts_is_made_without_start() -> None:
     made, clock = compiled("everywhere"), Clock()
-    bucket(made[0])
+    bootstrap(made)
 
     deploy(hands(made)[0], clock, Wish(start=False))
 
     found = everything(made)
     assert found["pipelines"] and not found["rules"] and not found["schedules"]
     assert {step.resource.kind for step in planned(hands(made)[0], clock, ALL).changes} == {"rule", "schedule"}
+
+
+DEPLOYER = "arn:aws:iam::123456789012:user/deployer"
+PREFIXES = {"stepfunctions": "states", "sagemaker": "sagemaker", "s3": "s3", "sns": "sns", "scheduler": "scheduler"}
+
+
+class Watched(Counted):
+    """A session of a user who has one policy: each request is held against it, with the resource on which it acts.
+
+    moto's own enforcement knows resources of S3 only, and takes no signature of EventBridge Scheduler.
+    """
+
+    def __init__(self, system: System, policy: Mapping[str, Any]) -> None:
+        super().__init__(system.settings["region"])
+        self.system, self.policy, self.denied = system, policy, set[tuple[str, str]]()
+
+    def call(self, service: str, operation: str, about: str, **arguments: Any) -> Mapping[str, Any]:
+        if service != "sts":
+            model = self._client(service).meta.method_to_api_mapping[operation]
+            action = f"{PREFIXES.get(service, service)}:{model}"
+            resource = self._resource(service, about, arguments)
+            if not any(_allows(statement, action, resource) for statement in self.policy["Statement"]):
+                self.denied.add((action, resource))
+                told = f"User: {DEPLOYER} is not authorized to perform: {action} on resource: {resource}"
+                answer = {"Error": {"Code": "AccessDeniedException", "Message": told}}
+                raise _refused(answer, service, operation, about)
+        return super().call(service, operation, about, **arguments)
+
+    def _resource(self, service: str, about: str, arguments: Mapping[str, Any]) -> str:
+        if service == "s3":
+            return f"arn:aws:s3:::{arguments['Bucket']}/{arguments['Key']}"
+        kind, _, name = about.partition("/")
+        system = self.system
+        if kind in ("given-role", "role", "role-policy"):
+            return f"arn:aws:iam::123456789012:role/{name.partition('/')[0]}"
+        of_service = {
+            "pipeline": ("sagemaker", f"pipeline/{name}"),
+            "model-package-group": ("sagemaker", f"model-package-group/{name}"),
+            "topic": ("sns", name),
+            "alarm": ("cloudwatch", f"alarm:{name}"),
+            "rule": ("events", f"rule/{name}"),
+            "schedule": ("scheduler", f"schedule/default/{name}"),
+            "state-machine": ("states", f"stateMachine:{name}"),
+        }
+        return names.arn(system, *of_service[kind])
+
+
+def _allows(statement: Mapping[str, Any], action: str, resource: str) -> bool:
+    allowed = action in statement["Action"]
+    return allowed and any(fnmatch.fnmatchcase(resource, pattern) for pattern in statement["Resource"])
+
+
+def rights(made: tuple[System, Bundle], *documents: str) -> dict[str, Any]:
+    files = {item.path: item.content for item in made[1].artifacts}
+    statements = [json.loads(files[f"identities/{document}.json"])["Statement"] for document in documents]
+    return {"Statement": [statement for document in statements for statement in document]}
+
+
+@pytest.mark.parametrize("name", ["everywhere", "late_labels", "full"])
+def test_whoever_deploys_needs_no_more_rights_than_the_bundle_gives(name: str, tmp_path: Path) -> None:
+    made, clock = (full(tmp_path) if name == "full" else compiled(name)), Clock()
+    bootstrap(made)
+    session = Watched(made[0], rights(made, "deployer"))
+
+    for act in (deploy, planned, destroy):
+        act(SageMakerHands(*made, session), clock)
+
+    assert SageMakerHands(*made, session).state().read().document is None
+    assert len(session.asked) > 100
+    assert not session.denied
+
+
+def test_a_right_that_is_missing_is_told_with_who_what_and_where(tmp_path: Path) -> None:
+    made, clock = full(tmp_path), Clock()
+    bootstrap(made)
+    policy = rights(made, "deployer")
+    for statement in policy["Statement"]:
+        statement["Action"] = [item for item in statement["Action"] if item != "scheduler:CreateSchedule"]
+
+    with pytest.raises(CtcError) as caught:
+        deploy(SageMakerHands(*made, Watched(made[0], policy)), clock)
+
+    first, done, failed, left, last = caught.value.message.splitlines()
+    schedule = "checkout-fraud-at-weekly"
+    assert first == (
+        f"schedule/{schedule}: {DEPLOYER} may not scheduler:CreateSchedule on "
+        f"arn:aws:scheduler:eu-north-1:123456789012:schedule/default/{schedule}"
+    )
+    assert done.startswith("done: create files/support/") and "create pipeline/checkout-fraud-wake" in done
+    assert failed == f"failed: schedule/{schedule}" and left.startswith("not begun: schedule/")
+    assert last == "the same command finishes it"
+    assert "identities/deployer.json" in caught.value.help
+    deploy(SageMakerHands(*made, Watched(made[0], rights(made, "deployer"))), clock)
+    assert not planned(hands(made)[0], clock).changes
+
+
+def test_roles_are_an_administrators_unless_asked_for(tmp_path: Path) -> None:
+    made, clock = full(tmp_path), Clock()
+    region = made[0].settings["region"]
+    where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    boto3.client("s3", region_name=region).create_bucket(Bucket="acme-ct", **where)
+    with pytest.raises(CtcError, match="role/checkout-fraud-scheduler: an administrator makes it: ctc bootstrap"):
+        deploy(hands(made)[0], clock)
+    assert not any(everything(made).values())
+
+    maker = Watched(made[0], rights(made, "deployer", "role-maker"))
+    deploy(SageMakerHands(*made, maker), clock, Wish(roles=True))
+    assert not planned(hands(made)[0], clock, Wish(roles=True)).changes
+    assert {step.verb for step in planned(hands(made)[0], clock).steps} == {Verb.KEEP}
+    role = boto3.client("iam", region_name=region).get_role_policy(RoleName="checkout-fraud-events", PolicyName="ctc")
+    assert role["PolicyDocument"] == identities.policy(made[0], "events")
+    destroy(SageMakerHands(*made, maker), clock)
+    assert [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]] == ["fraud-ct"]
+
+
+NOTHING = {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "*"}
+
+
+def test_a_role_that_is_not_what_the_spec_needs_is_told_and_left_alone(tmp_path: Path) -> None:
+    made, clock = full(tmp_path), Clock()
+    bootstrap(made)
+    iam = boto3.client("iam")
+    iam.put_role_policy(
+        RoleName="checkout-fraud-events",
+        PolicyName="ctc",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [NOTHING]}),
+    )
+
+    deploy(hands(made)[0], clock)
+
+    [step] = [step for step in planned(hands(made)[0], clock).steps if step.verb is Verb.CHECK]
+    assert step.resource.address == "role/checkout-fraud-events"
+    assert all(field.path.startswith("Policy.Statement") for field in step.fields)
+    said = iam.get_role_policy(RoleName="checkout-fraud-events", PolicyName="ctc")
+    assert said["PolicyDocument"]["Statement"] == [NOTHING]
 
 
 def test_a_bucket_that_is_not_there_is_told() -> None:

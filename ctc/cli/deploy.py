@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +22,7 @@ from ctc.diagnostics import CtcError
 @click.option("--plan", "saved", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="A saved plan.")
 @click.option("--select", multiple=True, metavar="PATTERN", help="Only such resources (`pipeline/*`). Repeatable.")
 @click.option("--no-start", "no_start", is_flag=True, help="Leave out what starts pipelines: schedules, event rules.")
+@click.option("--create-roles", "roles", is_flag=True, help="Also make the identities, which are an administrator's.")
 @click.option("--allow-older", is_flag=True, help="Deploy a commit that is older than the deployed one.")
 @click.option("--wait", metavar="DURATION", default="0s", help="How long to wait for another deploy to end.")
 @click.option("--yes", is_flag=True, help="Do not ask. A saved plan is not asked about: it was looked at.")
@@ -31,6 +34,7 @@ def deploy(
     saved: Path | None,
     select: tuple[str, ...],
     no_start: bool,
+    roles: bool,
     allow_older: bool,
     wait: str,
     yes: bool,
@@ -53,11 +57,16 @@ def deploy(
     from ctc.deploy.apply import Wish, carry_out, look, moved
     from ctc.deploy.saved import read, require_same
 
-    if saved is not None and (select or no_start):
-        raise click.UsageError("--plan goes without --select and --no-start: it was settled when the plan was saved")
+    if saved is not None and (select or no_start or roles):
+        raise click.UsageError("--plan goes alone: what is done was settled when the plan was saved")
     patience = duration(wait)
     kept = None if saved is None else read(saved)
-    wish = Wish(select, not no_start) if kept is None else Wish(tuple(kept["select"]), kept["start"])
+    wish = (
+        Wish(select, not no_start, roles) if kept is None else Wish(tuple(kept["select"]), kept["start"], kept["roles"])
+    )
+    if kept is not None:
+        # It was made for one deployment: there is nothing to choose.
+        target, environment = target or kept["target"], environment or _environment(kept)
     where, here = opened(spec, target, environment, row), commit.of(spec)
     desk = where.desk()
     last = desk.look().last
@@ -70,11 +79,17 @@ def deploy(
     if not planned.changes and last is not None and last.bundle_digest == done.bundle_digest and not planned.refused:
         return OK
     if planned.changes and not yes and saved is None:
-        confirm(f"Carry this out on {where.system.target}?")
+        confirm(f"Carry this out on {where.system.target}?", "look at ctc plan, then say --yes, or give a saved --plan")
     with desk.held(patience, time.sleep):
         again = look(where.hands, desk.deployment, wish)
         if changed := moved(planned, again):
             raise CtcError(f"somebody changed things meanwhile: {changed}", "nothing was done: look at a new plan")
         carry_out(where.hands, desk, again, done, say)
-    click.echo("deployed" if wish == Wish() else "deployed in part")
+    click.echo("deployed" if wish.start and not wish.select else "deployed in part")
     return OK
+
+
+def _environment(kept: Mapping[str, Any]) -> str | None:
+    """The environment of a saved plan; `default` is that of a spec without any."""
+    name = str(kept["environment"])
+    return None if name == "default" else name

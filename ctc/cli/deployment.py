@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_COLORS = {"+": "green", "~": "yellow", "±": "yellow", "-": "red", "!": "red"}
+_COLORS = {"?": "yellow", "+": "green", "~": "yellow", "±": "yellow", "-": "red", "!": "red"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Opened:
 
         system = self.system
         whose = (system.name, system.environment, system.target)
-        return as_document(plan, About(*whose, *self.digests, desk.token, wish.select, wish.start))
+        return as_document(plan, About(*whose, *self.digests, desk.token, wish.select, wish.start, wish.roles))
 
     @property
     def digests(self) -> tuple[str, str]:
@@ -150,12 +150,12 @@ def require_newer(opened_: Opened, deployed: Commit | None, here: Commit | None,
     )
 
 
-def confirm(question: str) -> None:
-    """Asks a person. UsageError where nobody can answer; exit code 130 where they say no."""
+def confirm(question: str, instead: str) -> None:
+    """Asks a person. UsageError, with what to do `instead`, where nobody can answer; exit code 130 for a no."""
     import sys
 
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked here: look at ctc plan, then say --yes, or give a saved --plan")
+        raise click.UsageError(f"nobody can be asked here: {instead}")
     click.confirm(question, abort=True, err=True)
 
 

@@ -58,7 +58,7 @@ def destroy(
     if dry or not any(step.verb in (*CHANGES, Verb.FORGET) for step in planned.steps):
         return OK
     if planned.changes and not yes:
-        confirm(f"Take this away from {where.system.target}? It cannot be undone.")
+        confirm(f"Take this away from {where.system.target}? It cannot be undone.", "look at --dry-run, then say --yes")
     done = Deployed("destroy", now().isoformat(timespec="seconds"), user(), *where.digests)
     with desk.held(patience, time.sleep):
         again = look_at_all(where.hands, desk.deployment, everything=everything, select=select)

@@ -15,6 +15,7 @@ from ctc.cli.deployment import opened, options, show
 @options
 @click.option("--select", multiple=True, metavar="PATTERN", help="Only such resources (`schedule/*`). Repeatable.")
 @click.option("--no-start", "no_start", is_flag=True, help="Leave out what starts pipelines: schedules, event rules.")
+@click.option("--create-roles", "roles", is_flag=True, help="Also make the identities, which are an administrator's.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save it for ctc deploy.")
 @click.option("--exit-code", is_flag=True, help="Exit 4 if there is something to do.")
 @click.option("-o", "--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
@@ -25,6 +26,7 @@ def plan(
     row: str | None,
     select: tuple[str, ...],
     no_start: bool,
+    roles: bool,
     out: Path | None,
     exit_code: bool,
     output: str,
@@ -50,7 +52,7 @@ def plan(
 
     where = opened(spec, target, environment, row)
     desk = where.desk()
-    wish = Wish(select, not no_start)
+    wish = Wish(select, not no_start, roles)
     made = look(where.hands, desk.look(), wish)
     document = as_json(where.document(made, desk, wish))
     if output == "json":

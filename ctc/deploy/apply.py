@@ -20,10 +20,12 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of a deployment: the patterns of what is touched, and whether what starts pipelines waits."""
+    """What is asked of a deployment: the patterns of what is touched, whether what starts pipelines is made, and
+    whether identities are, which are else an administrator's."""
 
     select: tuple[str, ...] = ()
     start: bool = True
+    roles: bool = False
 
     def of(self, resources: Collection[Resource]) -> tuple[Resource, ...]:
         return tuple(item for item in resources if self.start or not item.starts)
@@ -35,7 +37,7 @@ def look(hands: Hands, deployment: Deployment, wish: Wish) -> Plan:
     desired = wish.of(everything)
     known = _known(hands, deployment, {item.address for item in everything})
     live = {item.address: hands.read(item) for item in (*desired, *known)}
-    return plan(desired, known, live, deployment.resources, wish.select)
+    return plan(desired, known, live, deployment.resources, wish.select, roles=wish.roles)
 
 
 def look_at_all(hands: Hands, deployment: Deployment, *, everything: bool, select: tuple[str, ...] = ()) -> Plan:
@@ -53,7 +55,7 @@ def carry_out(hands: Hands, desk: Desk, steps: Plan, done: Deployed, progress: P
     """
     if steps.refused:
         raise CtcError("; ".join(f"{step.resource.address}: {step.why}" for step in steps.refused))
-    wanted = [step.resource for step in steps.steps if step.verb not in _NOT_OURS]
+    wanted = [step.resource for step in steps.steps if step.verb not in _NOT_OURS and _made(step, desk.deployment)]
     desk.keep(desk.deployment.making(wanted))
     finished: list[Step] = []
     try:
@@ -70,7 +72,12 @@ def carry_out(hands: Hands, desk: Desk, steps: Plan, done: Deployed, progress: P
     desk.leave(desk.deployment.without(gone).in_order(order).done(done))
 
 
-_NOT_OURS = (Verb.FORGET, Verb.DELETE, Verb.LEAVE, Verb.REFUSE)
+_NOT_OURS = (Verb.FORGET, Verb.DELETE, Verb.LEAVE, Verb.REFUSE, Verb.CHECK)
+
+
+def _made(step: Step, deployment: Deployment) -> bool:
+    """Whether a resource is this deployment's: not what an administrator made and it only found as it should be."""
+    return step.verb is not Verb.KEEP or not step.resource.admin or step.resource.address in deployment.resources
 
 
 def _do(hands: Hands, step: Step) -> None:

@@ -22,6 +22,8 @@ class Verb(StrEnum):
     FORGET = "forget"
     """It should go, and is gone already."""
     REFUSE = "refuse"
+    CHECK = "check"
+    """An administrator's, and not what it should be."""
 
 
 CHANGES = (Verb.CREATE, Verb.UPDATE, Verb.REPLACE, Verb.DELETE)
@@ -62,8 +64,12 @@ def plan(
     live: Mapping[str, Live | None],
     recorded: Mapping[str, Recorded],
     select: Collection[str] = (),
+    *,
+    roles: bool = False,
 ) -> Plan:
     """What a deployment would do.
+
+    With `roles` it also makes what is else an administrator's.
 
     `known` are the resources of the document that are no longer desired. `live` has every address of both. `select` are
     patterns of addresses outside of which nothing is touched. What starts pipelines and has to go, goes first; then
@@ -73,7 +79,13 @@ def plan(
     def selected(resource: Resource) -> bool:
         return not select or any(fnmatch.fnmatchcase(resource.address, pattern) for pattern in select)
 
-    made = [_wanted(item, live[item.address], recorded.get(item.address)) for item in desired if selected(item)]
+    made = [
+        _seen(item, live[item.address])
+        if item.admin and not roles
+        else _wanted(item, live[item.address], recorded.get(item.address))
+        for item in desired
+        if selected(item)
+    ]
     gone = [_unwanted(item, live[item.address]) for item in known if selected(item)]
     first = [step for step in gone if step.resource.starts]
     last = [step for step in gone if not step.resource.starts]
@@ -99,14 +111,28 @@ def removal(
     return Plan(tuple(sorted(ordered, key=lambda step: not step.resource.starts)))
 
 
+def _seen(resource: Resource, live: Live | None) -> Step:
+    """What an administrator has made, or has not."""
+    if live is None:
+        why = "an administrator makes it: ctc bootstrap says how; or --create-roles, for those who may"
+        return Step(Verb.REFUSE, resource, why)
+    fields = differences(resource.body, live.body, ())
+    if not fields:
+        return Step(Verb.KEEP, resource)
+    return Step(Verb.CHECK, resource, "an administrator's, and not what this spec needs: ctc bootstrap", fields)
+
+
 def _wanted(resource: Resource, live: Live | None, recorded: Recorded | None) -> Step:
     if live is None:
         why = "" if recorded is None else "it was made before, and is gone"
         return Step(Verb.CREATE, resource, why)
     ours = live.belongs_to(resource)
+    fields = differences(resource.body, live.body, () if recorded is None else recorded.fields)
+    # What an administrator made as it should be is nobody's to refuse.
+    if resource.admin and ours is None and not fields:
+        return Step(Verb.KEEP, resource)
     if ours is False or (ours is None and recorded is None):
         return Step(Verb.REFUSE, resource, _foreign(live))
-    fields = differences(resource.body, live.body, () if recorded is None else recorded.fields)
     if not fields:
         return Step(Verb.KEEP, resource)
     fixed = sorted({field.top for field in fields} & resource.fixed)

@@ -23,7 +23,8 @@ class Resource(Value):
     new value means a new resource. What `starts` can start a pipeline: it comes after all others, and goes before them.
     What is `kept` holds models or records, and is left by `destroy` unless that is asked for. What is `superseded`
     rather than changed is left standing when it is no longer wanted, since a run that goes on may still read it: only
-    `destroy` takes it away. `content` are the bytes of files in a bucket.
+    `destroy` takes it away. What is an administrator's (`admin`), identities, is looked at, and made only where that is
+    asked for. `content` are the bytes of files in a bucket.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Resource(Value):
     kept: bool = False
     superseded: bool = False
     content: Mapping[str, bytes] = field(default_factory=dict)
+    admin: bool = False
 
     @property
     def address(self) -> str:

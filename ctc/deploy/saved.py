@@ -31,6 +31,7 @@ class About(Value):
     document: str
     select: tuple[str, ...] = ()
     start: bool = True
+    roles: bool = False
 
 
 def as_document(plan: Plan, about: About) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def as_document(plan: Plan, about: About) -> dict[str, Any]:
         "document": about.document,
         "select": list(about.select),
         "start": about.start,
+        "roles": about.roles,
         "steps": [_step(step) for step in plan.steps],
     }
 

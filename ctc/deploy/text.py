@@ -17,6 +17,7 @@ SIGNS = {
     Verb.REPLACE: "±",
     Verb.DELETE: "-",
     Verb.REFUSE: "!",
+    Verb.CHECK: "?",
     Verb.LEAVE: "=",
     Verb.FORGET: "=",
 }

@@ -8,7 +8,17 @@ from ctc.compiler.bundle import Artifact, Bundle, as_json
 from ctc.compiler.fidelity import fidelity_files
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
-from ctc.targets.sagemaker import bootstrap, events, identities, pipeline, resources, schedules, serving, watch
+from ctc.targets.sagemaker import (
+    bootstrap,
+    deployer,
+    events,
+    identities,
+    pipeline,
+    resources,
+    schedules,
+    serving,
+    watch,
+)
 from ctc.targets.sagemaker.limits import limits
 from ctc.targets.sagemaker.template import template
 
@@ -104,7 +114,9 @@ def emit(system: System) -> Bundle:
         "registry/group.json": resources.group_request(system),
         "registry/package.json": resources.package_request(system),
         **serving.documents(system),
-        "identities/deployer.json": bootstrap.deployer(system),
+        "identities/deployer.json": deployer.deployer(system),
+        "identities/role-maker.json": deployer.role_maker(system),
+        "identities/stack-deployer.json": deployer.stack_deployer(system),
         "template.json": template(system, made),
     }
     for event, heard in resources.heard(system).items():

@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from ctc.compiler.ir import System
 from ctc.targets.sagemaker import identities, names, resources
-from ctc.targets.sagemaker.limits import named
 
-Policy = dict[str, Any]
+POLICY = "ctc"
+"""The name of the policy of a role that comes with the bundle; in the template, too."""
 
 
 def sheet(system: System, uploads: Mapping[str, str]) -> bytes:
@@ -25,88 +24,8 @@ def sheet(system: System, uploads: Mapping[str, str]) -> bytes:
     return ("\n".join(_lines(system, uploads)) + "\n").encode()
 
 
-def deployer(system: System) -> Policy:
-    """What whoever deploys may do: make and change what the template holds, and nothing of another system's."""
-    here = names.partition(system), names.account(system), names.region(system)
-    iam, account, region = f"arn:{here[0]}:iam::{here[1]}", here[1], here[2]
-    roles = sorted(names.role_arn(system, role) for role in identities.roles(system) if role != "pipeline")
-    pipelines = [names.pipeline_arn(system, kind) for kind in ("record", "train", "wake")]
-    called = {kind: sorted(item.name for item in named(system) if item.kind == kind) for kind in names.LENGTHS}
-    own = f"arn:{here[0]}:s3:::{system.root.removeprefix('s3://')}"
-    stack = f"arn:{here[0]}:cloudformation:{region}:{account}:stack/{system.name}/*"
-    verbs = ("Create", "Delete", "Describe", "Update")
-    statements = [
-        ("Stack", [f"cloudformation:{verb}Stack" for verb in ("Create", "Delete", "Update")], [stack]),
-        ("StackState", ["cloudformation:DescribeStackEvents", "cloudformation:DescribeStacks"], [stack]),
-        ("Upload", ["s3:GetObject", "s3:PutObject"], [f"{own}/support/*", f"{own}/template.json"]),
-        ("Pipelines", [*(f"sagemaker:{verb}Pipeline" for verb in verbs), "sagemaker:AddTags"], pipelines),
-        (
-            "Models",
-            [f"sagemaker:{verb}ModelPackageGroup" for verb in ("Create", "Delete", "Describe")] + ["sagemaker:AddTags"],
-            [names.arn(system, "sagemaker", f"model-package-group/{names.group_name(system)}")],
-        ),
-        (
-            "Schedules",
-            [f"scheduler:{verb}Schedule" for verb in ("Create", "Delete", "Get", "Update")],
-            [names.arn(system, "scheduler", f"schedule/default/{name}") for name in called["schedule name"]],
-        ),
-        (
-            "Rules",
-            [f"events:{verb}" for verb in ("DeleteRule", "DescribeRule", "PutRule", "PutTargets", "RemoveTargets")]
-            + ["events:TagResource"],
-            _rules(system),
-        ),
-        (
-            "Alarms",
-            [f"cloudwatch:{verb}" for verb in ("DeleteAlarms", "DescribeAlarms", "PutMetricAlarm", "TagResource")],
-            [names.arn(system, "cloudwatch", f"alarm:{name}") for name in called["alarm name"]],
-        ),
-        (
-            "Topic",
-            [f"sns:{verb}" for verb in ("CreateTopic", "DeleteTopic", "GetTopicAttributes", "TagResource")],
-            [names.topic_arn(system)],
-        ),
-        (
-            "Roles",
-            [f"iam:{verb}Role" for verb in ("Create", "Delete", "Get", "Tag")]
-            + [f"iam:{verb}RolePolicy" for verb in ("Delete", "Get", "Put")],
-            roles,
-        ),
-        (
-            "Policy",
-            [f"iam:{verb}Policy" for verb in ("Create", "Delete", "Get")]
-            + [f"iam:{verb}PolicyVersion" for verb in ("Create", "Delete")]
-            + ["iam:ListPolicyVersions"],
-            [f"{iam}:policy/{names.policy_name(system)}"],
-        ),
-        ("Attach", ["iam:AttachRolePolicy", "iam:DetachRolePolicy"], [names.role_arn(system, "pipeline")]),
-        ("Give", ["iam:PassRole"], sorted([*roles, names.role_arn(system, "pipeline")])),
-    ]
-    if called["state machine name"]:
-        machines = [f"states:{verb}StateMachine" for verb in verbs] + ["states:TagResource"]
-        where = [names.arn(system, "states", f"stateMachine:{name}") for name in called["state machine name"]]
-        statements.append(("Machines", machines, where))
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Sid": sid, "Effect": "Allow", "Action": sorted(actions), "Resource": where}
-            for sid, actions, where in statements
-        ],
-    }
-
-
-def _rules(system: System) -> list[str]:
-    made = [names.arn(system, "events", f"rule/{names.rule_name(system, 'record')}")]
-    for event, heard in resources.heard(system).items():
-        bus = heard.mapped.get("bus", "default").rpartition("/")[2]
-        folder = "" if bus == "default" else f"{bus}/"
-        made.append(names.arn(system, "events", f"rule/{folder}{names.rule_name(system, f'on-{event}')}"))
-    return sorted(made)
-
-
 def _lines(system: System, uploads: Mapping[str, str]) -> Iterator[str]:
     bucket = system.root.removeprefix("s3://").partition("/")[0]
-    role = names.own_role_name(system)
     yield from (
         f"# Before `{system.name}` is deployed to SageMaker",
         "",
@@ -118,27 +37,27 @@ def _lines(system: System, uploads: Mapping[str, str]) -> Iterator[str]:
         *_bucket(system, bucket),
         "```",
         "",
-        "## The role of the pipelines and their jobs",
-        "Its policy, `identities/pipeline.policy.json`, comes with the template.",
+        "## The roles",
+        "Of the pipelines and their jobs, and of what starts them. `ctc deploy --create-roles` makes them, too, for",
+        "those who have the rights of `identities/role-maker.json`.",
         "```sh",
-        _command(
-            *("iam", "create-role", "--role-name", role, *_path(system)),
-            *("--assume-role-policy-document", "file://identities/pipeline.trust.json"),
-        ),
+        *_roles(system),
         "```",
         "",
         *_secrets(system),
         "## Whoever deploys",
-        "May make what the template holds and nothing else; attach this policy to them.",
+        "May make what `ctc deploy` makes and nothing else, and give no rights; attach this policy to them.",
         "```sh",
         _command(
             *("iam", "create-policy", "--policy-name", f"{system.name}-deployer"),
             *("--policy-document", "file://identities/deployer.json"),
         ),
         "```",
+        "Then `ctc plan` and `ctc deploy` do the rest.",
         "",
-        "## The deployment",
-        "What the jobs read is uploaded first; then the stack is made.",
+        "## Instead of `ctc deploy`: CloudFormation",
+        "One template holds everything, the roles but the first included; whoever applies it needs the rights of",
+        "`identities/stack-deployer.json`. What the jobs read is uploaded first.",
         "```sh",
         *(_put(path, uri) for path, uri in sorted(uploads.items())),
         _put("template.json", f"{system.root}/template.json"),
@@ -154,6 +73,19 @@ def _lines(system: System, uploads: Mapping[str, str]) -> Iterator[str]:
         "",
     )
     yield from _by_hand(system)
+
+
+def _roles(system: System) -> Iterator[str]:
+    tags = [f"Key={tag['Key']},Value={tag['Value']}" for tag in resources.tags(system)[:2]]
+    for role in identities.roles(system):
+        own = role == "pipeline"
+        name = names.own_role_name(system) if own else names.role_name(system, role)
+        where = _path(system) if own else ("--tags", *tags)
+        trust = f"file://identities/{role}.trust.json"
+        yield _command("iam", "create-role", "--role-name", name, *where, "--assume-role-policy-document", trust)
+        policy = names.policy_name(system) if own else POLICY
+        document = ("--policy-document", f"file://identities/{role}.policy.json")
+        yield _command("iam", "put-role-policy", "--role-name", name, "--policy-name", policy, *document)
 
 
 def _path(system: System) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
 from ctc.deploy.resource import Live, Recorded, Resource
 from ctc.steps.ports import StateStore
-from ctc.targets.sagemaker import kinds, names
+from ctc.targets.sagemaker import identities, kinds, names
 from ctc.targets.sagemaker.resources import tags
 from ctc.targets.sagemaker.session import Exists, Missing, Session
 from ctc.targets.sagemaker.stores import S3StateStore
@@ -42,6 +42,9 @@ class SageMakerHands:
         pipelines = names.arn(system, "sagemaker", f"pipeline/{system.name}-")
         machines = names.arn(system, "states", "stateMachine:")
         self._kinds: Mapping[str, kinds.Kind] = {
+            "role": kinds.Roles(session, pipelines),
+            "given-role": kinds.GivenRoles(session, pipelines),
+            "role-policy": kinds.RolePolicies(session, pipelines),
             "files": kinds.Files(session, system.root),
             "model-package-group": kinds.Groups(session, pipelines),
             "topic": kinds.Topics(session, names.arn(system, "sns", "")),
@@ -99,13 +102,15 @@ class SageMakerHands:
             {tag["Key"]: tag["Value"] for tag in self._all},
             fixed=_FIXED.get(kind, frozenset()),
             starts=kind in STARTERS,
-            kept=kind == "model-package-group",
+            kept=kind in ("given-role", "model-package-group"),
+            admin=kind in ("given-role", "role", "role-policy"),
             superseded=kind == "files",
             content=content or {},
         )
 
     def _desired(self) -> Iterator[Resource]:
         """In an order in which nothing names what is not yet there."""
+        yield from self._roles()
         yield from self._uploads()
         group, topic = self._json("registry/group.json"), self._json("alarms/topic.json")
         yield self._resource("model-package-group", group["ModelPackageGroupName"], group)
@@ -127,6 +132,25 @@ class SageMakerHands:
         for path in self._in("schedules"):
             body = {"ScheduleExpressionTimezone": "UTC", **self._json(path)}
             yield self._resource("schedule", body["Name"], body)
+
+    def _roles(self) -> Iterator[Resource]:
+        """What an administrator makes: the role of the settings with its policy, and the callers' roles."""
+        system = self._system
+        own = names.own_role_name(system)
+        path = f"/{str(system.settings['role']).partition(':role/')[2]}".rpartition("/")[0] + "/"
+        made = {"path": path.encode(), "trust": self._files["identities/pipeline.trust.json"]}
+        yield self._resource("given-role", own, {"RoleName": own}, made)
+        policy = {"Policy": self._json("identities/pipeline.policy.json")}
+        yield self._resource("role-policy", f"{own}/{names.policy_name(system)}", policy)
+        for role in identities.roles(system):
+            if role == "pipeline":
+                continue
+            body: dict[str, Any] = {
+                "RoleName": names.role_name(system, role),
+                "AssumeRolePolicyDocument": self._json(f"identities/{role}.trust.json"),
+                "Policy": self._json(f"identities/{role}.policy.json"),
+            }
+            yield self._resource("role", body["RoleName"], body)
 
     def _uploads(self) -> Iterator[Resource]:
         """The files that jobs read, by the folder that is named after their content."""

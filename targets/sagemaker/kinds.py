@@ -6,12 +6,14 @@ plan after a deploy is empty.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ctc.deploy.resource import Live, Resource
+from ctc.targets.sagemaker.bootstrap import POLICY
 from ctc.targets.sagemaker.session import Exists, Missing, Session
 from ctc.targets.sagemaker.stores import place, put
 
@@ -237,6 +239,97 @@ class Rules(_OfSession):
         old = [target["Id"] for target in there if target["Id"] not in kept]
         if old:
             call("events", "remove_targets", about, Rule=name, EventBusName=bus, Ids=old)
+
+
+class Roles(_OfSession):
+    """IAM roles with one policy of their own."""
+
+    def read(self, resource: Resource) -> Live:
+        call, about = self.session.call, resource.address
+        said = call("iam", "get_role", about, RoleName=resource.name)["Role"]
+        trust = said["AssumeRolePolicyDocument"]
+        body = {"RoleName": resource.name, "AssumeRolePolicyDocument": trust, "Policy": self._policy(resource)}
+        tags = call("iam", "list_role_tags", about, RoleName=resource.name)["Tags"]
+        return Live(body, _labels(tags))
+
+    def create(self, resource: Resource) -> None:
+        trust = json.dumps(resource.body["AssumeRolePolicyDocument"], sort_keys=True)
+        arguments = {"RoleName": resource.name, "AssumeRolePolicyDocument": trust, "Tags": tag_list(resource.labels)}
+        self.session.call("iam", "create_role", resource.address, **arguments)
+        self._put(resource)
+
+    def update(self, resource: Resource) -> None:
+        trust = json.dumps(resource.body["AssumeRolePolicyDocument"], sort_keys=True)
+        arguments = {"RoleName": resource.name, "PolicyDocument": trust}
+        self.session.call("iam", "update_assume_role_policy", resource.address, **arguments)
+        self._put(resource)
+
+    def delete(self, resource: Resource) -> None:
+        call, about = self.session.call, resource.address
+        # It may have been killed between the two.
+        with contextlib.suppress(Missing):
+            call("iam", "delete_role_policy", about, RoleName=resource.name, PolicyName=POLICY)
+        call("iam", "delete_role", about, RoleName=resource.name)
+
+    def _policy(self, resource: Resource) -> Any:
+        arguments = {"RoleName": resource.name, "PolicyName": POLICY}
+        try:
+            return self.session.call("iam", "get_role_policy", resource.address, **arguments)["PolicyDocument"]
+        except Missing:
+            return None
+
+    def _put(self, resource: Resource) -> None:
+        policy = json.dumps(resource.body["Policy"], sort_keys=True)
+        arguments = {"RoleName": resource.name, "PolicyName": POLICY, "PolicyDocument": policy}
+        self.session.call("iam", "put_role_policy", resource.address, **arguments)
+
+
+class GivenRoles(_OfSession):
+    """The role of the settings: whether it is there. Its trust may be an administrator's own.
+
+    Where it is to be made, `content` has its `trust` and its `path`.
+    """
+
+    def read(self, resource: Resource) -> Live:
+        self.session.call("iam", "get_role", resource.address, RoleName=resource.name)
+        return Live({"RoleName": resource.name}, None)
+
+    def create(self, resource: Resource) -> None:
+        arguments = {
+            "RoleName": resource.name,
+            "Path": resource.content["path"].decode(),
+            "AssumeRolePolicyDocument": resource.content["trust"].decode(),
+            "Tags": tag_list(resource.labels),
+        }
+        self.session.call("iam", "create_role", resource.address, **arguments)
+
+    def update(self, resource: Resource) -> None:
+        """Nothing of it is ours to change."""
+
+    def delete(self, resource: Resource) -> None:
+        self.session.call("iam", "delete_role", resource.address, RoleName=resource.name)
+
+
+class RolePolicies(_OfSession):
+    """A policy of the role of the settings: `ROLE/POLICY`. It takes no tags."""
+
+    def read(self, resource: Resource) -> Live:
+        said = self.session.call("iam", "get_role_policy", resource.address, **self._names(resource))
+        return Live({"Policy": said["PolicyDocument"]}, None)
+
+    def create(self, resource: Resource) -> None:
+        policy = json.dumps(resource.body["Policy"], sort_keys=True)
+        self.session.call("iam", "put_role_policy", resource.address, **self._names(resource), PolicyDocument=policy)
+
+    def update(self, resource: Resource) -> None:
+        self.create(resource)
+
+    def delete(self, resource: Resource) -> None:
+        self.session.call("iam", "delete_role_policy", resource.address, **self._names(resource))
+
+    def _names(self, resource: Resource) -> dict[str, str]:
+        role, _, policy = resource.name.partition("/")
+        return {"RoleName": role, "PolicyName": policy}
 
 
 def _bus(name: str) -> tuple[str, str]:

@@ -18,19 +18,33 @@ TRIES = 5
 CONNECT_SECONDS, READ_SECONDS = 5, 25
 
 MISSING = frozenset(
-    ("ResourceNotFound", "ResourceNotFoundException", "NotFound", "NoSuchKey", "404", "StateMachineDoesNotExist")
+    (
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+        "NotFound",
+        "NoSuchKey",
+        "404",
+        "StateMachineDoesNotExist",
+        "NoSuchEntity",
+    )
 )
 """Codes by which the services say that something is not there (botocore's service models; S3 answers HEAD with 404)."""
 
 EXISTS = frozenset(
-    ("ConflictException", "ResourceInUse", "ResourceAlreadyExistsException", "StateMachineAlreadyExists")
+    (
+        "ConflictException",
+        "ResourceInUse",
+        "ResourceAlreadyExistsException",
+        "StateMachineAlreadyExists",
+        "EntityAlreadyExists",
+    )
 )
 
 THROTTLED = frozenset(
     ("ThrottlingException", "Throttling", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded")
 )
 
-_DENIED = re.compile(r"User: (\S+) is not authorized to perform: (\S+)(?: on resource: (\S+))?")
+_DENIED = re.compile(r"User: (\S+) is not authorized to perform: ([\w:-]+)(?: on resource: ([^\s<]+))?")
 
 
 class Missing(CloudError):

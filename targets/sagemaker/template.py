@@ -11,6 +11,7 @@ from typing import Any
 
 from ctc.compiler.ir import System
 from ctc.targets.sagemaker import events, identities, names, resources, watch
+from ctc.targets.sagemaker.bootstrap import POLICY
 from ctc.targets.sagemaker.pipeline import Definition
 from ctc.targets.sagemaker.schedules import schedules
 
@@ -61,7 +62,7 @@ def _role(system: System, role: str) -> dict[str, Any]:
     body = {
         "RoleName": names.role_name(system, role),
         "AssumeRolePolicyDocument": identities.trust(system, role),
-        "Policies": [{"PolicyName": "ctc", "PolicyDocument": identities.policy(system, role)}],
+        "Policies": [{"PolicyName": POLICY, "PolicyDocument": identities.policy(system, role)}],
         "Tags": resources.tags(system),
     }
     return _resource("IAM::Role", body)

@@ -10,9 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from ctc import targets
+from ctc.compiler.build import build
+from ctc.language.load import load_spec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SESSIONS = sorted(Path(__file__).resolve().parent.glob("*.session"))
@@ -32,7 +37,37 @@ def here(tmp_path: Path) -> Path:
     return folder
 
 
-def answered(command: str, here: Path) -> str:
+@pytest.fixture
+def cloud(session: Path) -> Iterator[dict[str, str]]:
+    """What reaches the account of the sessions that deploy: a server on loopback, prepared by an administrator."""
+    if session.stem != "deploy":
+        yield {}
+        return
+    from aws_account import bootstrap
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    reached = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in reached.items():
+            patch.setenv(name, value)
+        loaded = load_spec(ROOT / "specs" / "everywhere.yaml", None, "sagemaker")
+        assert loaded.spec is not None
+        built = build(loaded.spec, targets.load("sagemaker"))
+        assert built.bundle is not None
+        bootstrap((built.system, built.bundle))
+        yield reached
+    server.stop()
+
+
+def answered(command: str, here: Path, cloud: Mapping[str, str]) -> str:
     """A command with what it printed, as a session has it."""
     done = subprocess.run(
         ["sh", "-c", command],
@@ -43,6 +78,7 @@ def answered(command: str, here: Path) -> str:
             "HOME": str(here),
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
+            **cloud,
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -56,10 +92,10 @@ def answered(command: str, here: Path) -> str:
 
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda path: path.stem)
-def test_session(session: Path, here: Path, update: bool) -> None:
+def test_session(session: Path, here: Path, cloud: dict[str, str], update: bool) -> None:
     recorded = session.read_text(encoding="utf-8")
     commands = [line.removeprefix("$ ") for line in recorded.splitlines() if line.startswith("$ ")]
-    played = "".join(answered(command, here) for command in commands)
+    played = "".join(answered(command, here, cloud) for command in commands)
     if update:
         session.write_text(played, encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from cloud import WHO, Clock, Killed, Line, Service, ToyHands, deploy, desk, destroy, planned, relabelled, resource
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from ctc.deploy import saved
 from ctc.deploy.apply import Wish, moved
@@ -21,6 +23,7 @@ from ctc.deploy.resource import Live, Resource
 from ctc.deploy.text import lines, summary
 from ctc.diagnostics import CtcError
 
+SCHEMAS = Path(__file__).resolve().parent.parent.parent / "schemas"
 WANTED = (
     resource("files/a", {"x": "1"}, superseded=True),
     resource("models/m", {"about": "m"}, kept=True, fixed=frozenset({"about"})),
@@ -317,6 +320,9 @@ def test_a_saved_plan_holds_until_something_moves(tmp_path: Path) -> None:
         return saved.as_document(planned(hands, clock), saved.About("toy", "default", "toy", "s", bundle, token))
 
     kept, file = document(), tmp_path / "plan.json"
+    Draft202012Validator(json.loads((SCHEMAS / "plan.v1.schema.json").read_text()), format_checker=None).validate(
+        document(bundle="b" * 64) | {"spec_digest": "0" * 64}
+    )
     saved.require_same(kept, document(), file)
     for now, told in (
         (document(bundle="c"), "the spec, or this ctc, compiles into something else"),

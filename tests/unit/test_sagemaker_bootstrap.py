@@ -13,7 +13,7 @@ from sagemaker_system import KEY, documents, full_system
 
 from ctc.compiler.ir import System
 from ctc.targets import sagemaker
-from ctc.targets.sagemaker.bootstrap import deployer
+from ctc.targets.sagemaker.deployer import deployer, role_maker, stack_deployer
 
 CLIENT = {"region"}
 """Options of every command."""
@@ -70,9 +70,8 @@ def test_the_key_and_the_secret_are_where_they_are_needed(sheet: str) -> None:
     assert secret[secret.index("--name") + 1] == "hub-token"
 
 
-def test_the_deployer_makes_what_the_template_holds_and_is_no_administrator(system: System) -> None:
-    policy = deployer(system)
-    text = str(policy)
+def test_whoever_applies_the_template_may_make_what_it_holds(system: System) -> None:
+    text = str(stack_deployer(system))
     kinds = {item["Type"] for item in documents(system)["template.json"]["Resources"].values()}
     creates = {
         "AWS::SageMaker::Pipeline": "sagemaker:CreatePipeline",
@@ -89,11 +88,24 @@ def test_the_deployer_makes_what_the_template_holds_and_is_no_administrator(syst
     assert kinds == set(creates)
     for action in creates.values():
         assert action in text
-    for statement in policy["Statement"]:
+
+
+@pytest.mark.parametrize("policy", [deployer, role_maker, stack_deployer])
+def test_no_right_is_wider_than_this_system(policy: Any, system: System) -> None:
+    for statement in policy(system)["Statement"]:
         assert "*" not in statement["Resource"]
         assert all("*" not in action for action in statement["Action"])
-        if statement["Sid"] not in ("Stack", "StackState", "Upload"):
+        if statement["Sid"] not in ("Stack", "StackState", "Upload", "Files", "State", "Versions"):
             assert all("*" not in place for place in statement["Resource"])
+
+
+def test_whoever_deploys_gives_no_rights(system: System) -> None:
+    """One who may write a role's policy may do everything that role's service may."""
+    actions = {action for statement in deployer(system)["Statement"] for action in statement["Action"]}
+
+    assert {action for action in actions if action.startswith("iam:")} == {
+        *("iam:GetRole", "iam:GetRolePolicy", "iam:ListRoleTags", "iam:PassRole")
+    }
 
 
 def test_a_word_of_the_spec_is_one_word_of_a_command(tmp_path: Path) -> None:
@@ -106,7 +118,7 @@ def test_a_word_of_the_spec_is_one_word_of_a_command(tmp_path: Path) -> None:
 def test_a_role_with_a_path_is_made_there(system: System) -> None:
     inner = replace(system, settings={**system.settings, "role": "arn:aws:iam::123456789012:role/ml/ct/fraud"})
     [found] = [item for item in sagemaker.emit(inner).artifacts if item.path == "BOOTSTRAP.md"]
-    [words] = [words for words in commands(found.content.decode()) if "create-role" in words]
+    words = next(words for words in commands(found.content.decode()) if "create-role" in words)
 
     assert words[words.index("--role-name") + 1] == "fraud"
     assert words[words.index("--path") + 1] == "/ml/ct/"

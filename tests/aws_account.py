@@ -1,0 +1,58 @@
+"""An account as an administrator leaves it: the commands of a bundle's own `BOOTSTRAP.md`, carried out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+from botocore import xform_name
+
+from ctc.compiler.bundle import Bundle
+from ctc.compiler.ir import System
+
+
+def bootstrap(made: tuple[System, Bundle]) -> None:
+    """What the administrator's sheet says, up to the rights of whoever deploys: its own commands."""
+    files = {item.path: item.content.decode() for item in made[1].artifacts}
+    sheet = files["BOOTSTRAP.md"].partition("## Whoever deploys")[0]
+    region = made[0].settings["region"]
+    for block in re.findall(r"```sh\n(.*?)```", sheet, re.DOTALL):
+        for line in block.splitlines():
+            _, service, verb, *words = shlex.split(line)
+            if service != "secretsmanager":
+                client = boto3.client("s3" if service == "s3api" else service, region_name=region)
+                getattr(client, verb.replace("-", "_"))(**_arguments(client, verb, words, files))
+
+
+def _arguments(client: Any, verb: str, words: list[str], files: Mapping[str, str]) -> dict[str, Any]:
+    """The words of an `aws` command as the arguments of the client."""
+    operation = client.meta.method_to_api_mapping[verb.replace("-", "_")]
+    members = client.meta.service_model.operation_model(operation).input_shape.members
+    named = {xform_name(name, "-"): name for name in members}
+    given: dict[str, list[str]] = {}
+    for word in words:
+        if word.startswith("--"):
+            given[word[2:]] = []
+        else:
+            given[list(given)[-1]].append(word)
+    return {
+        named[option]: _value(members[named[option]], values, files)
+        for option, values in given.items()
+        if option in named
+    }
+
+
+def _value(shape: Any, words: list[str], files: Mapping[str, str]) -> Any:
+    if shape.type_name == "list":
+        return [_value(shape.member, [word], files) for word in words]
+    [word] = words
+    if shape.type_name == "structure":
+        if word.startswith("{"):
+            return json.loads(word)
+        pairs = dict(pair.split("=", 1) for pair in word.split(","))
+        return {key: value == "true" if value in ("true", "false") else value for key, value in pairs.items()}
+    return files[word.removeprefix("file://")] if word.startswith("file://") else word
