@@ -6,6 +6,7 @@ import glob
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,9 +58,18 @@ def opened(output: Path | None = None) -> Iterator[Any]:
         try:
             yield connection
         finally:
+            _leave(connection)
             connection.disconnect()
     finally:
         _remove(aside)
+
+
+def _leave(connection: Any) -> None:
+    """Stores that were read in place."""
+    if "ctc.steps.remote" in sys.modules:
+        from ctc.steps import remote
+
+        remote.leave(connection)
 
 
 def _remove(folder: Path) -> None:

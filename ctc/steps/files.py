@@ -6,14 +6,14 @@ import csv
 import glob
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import ibis
 from ibis.expr import datatypes as dt
 
 from ctc.steps.columns import INSTANT, in_zone, require
-from ctc.steps.storage import local_path
+from ctc.steps.storage import is_remote, local_path
 from ctc.steps.task import StepFailed
 
 _TYPES = {
@@ -38,7 +38,7 @@ def read(connection: Any, name: str, source: Mapping[str, Any], one: One) -> Any
         return _csv(connection, name, described, source["timezone"], one)
     uri = source["parquet"]
     try:
-        return _typed(connection.read_parquet(_pattern(name, uri, "parquet")))
+        return _typed(connection.read_parquet(_pattern(connection, name, uri, "parquet")))
     except duckdb.Error as error:
         said = str(error).splitlines()[0]
         raise StepFailed(f"source {name}: {uri} cannot be read as Parquet: {said}") from error
@@ -57,7 +57,12 @@ def told(error: duckdb.Error) -> str:
     return f"{file}, line {number}: {said}; the line is {row!r}"
 
 
-def _pattern(name: str, uri: str, suffix: str) -> str:
+def _pattern(connection: Any, name: str, uri: str, suffix: str) -> str:
+    if is_remote(uri):
+        # Its clients take half a second to load, and most runs read files of this machine.
+        from ctc.steps import remote
+
+        return remote.pattern(connection, name, uri, suffix)
     path = local_path(uri)
     if path.is_dir():
         return f"{glob.escape(str(path))}/**/*.{suffix}"
@@ -78,7 +83,7 @@ def _typed(read: Any) -> Any:
 
 def _csv(connection: Any, name: str, described: Mapping[str, Any], zone: str | None, one: One) -> Any:
     """A column is text unless `columns` says otherwise; an empty field is a missing value."""
-    pattern, delimiter = _pattern(name, described["path"], "csv"), described["delimiter"]
+    pattern, delimiter = _pattern(connection, name, described["path"], "csv"), described["delimiter"]
     header = _header(connection, name, pattern, described["path"], delimiter)
     for column in described["columns"]:
         require(column, header, f"source {name}: `csv.columns`: the file")
@@ -114,9 +119,17 @@ def _header(connection: Any, name: str, pattern: str, uri: str, delimiter: str) 
     return first
 
 
+def _opened(file: str) -> IO[str]:
+    if is_remote(file):
+        from ctc.steps import remote
+
+        return remote.text(file)
+    return Path(file).open(encoding="utf-8-sig", newline="")
+
+
 def _first_line(name: str, file: str, delimiter: str) -> list[str]:
     try:
-        with Path(file).open(encoding="utf-8-sig", newline="") as lines:
+        with _opened(file) as lines:
             columns = next(csv.reader(lines, delimiter=delimiter), [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StepFailed(f"source {name}: {file}, line 1: {error}; write CSV in UTF-8 with a header") from error

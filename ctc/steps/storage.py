@@ -27,6 +27,14 @@ def local_path(uri: str) -> Path:
     return Path(uri)
 
 
+def is_remote(uri: str) -> bool:
+    """Whether a URI is of an object store that the engine reads in place.
+
+    Not on a machine that folders stand in for stores on: there a URI without one is a mistake.
+    """
+    return uri.startswith(("s3://", "ctc-s3://")) and not os.environ.get("CTC_MOUNTS")
+
+
 def to_uri(path: Path) -> str:
     """The URI of a local path: below a mount as the mount's URI (the nearest one's), else the absolute path."""
     absolute = path.absolute()
