@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from ctc.compiler.ir import System
 from ctc.language.load import load_spec
 from ctc.steps import engine
 from ctc.steps.task import StepFailed
+from ctc.targets.sagemaker import names
 from ctc.targets.sagemaker.deploy import connect
 from ctc.targets.sagemaker.in_service import ManagedSecrets, PackageRegistry, PipelineLauncher
 from ctc.targets.sagemaker.services import build as services_of
@@ -199,3 +201,47 @@ def test_csv_in_a_folder_of_the_store_is_read_in_place(account: tuple[System, Bu
             engine.table(connection, "rows", {**source, "csv": {**described, "path": "s3://toy-ct/none"}})
 
     assert found == {"n": 2, "total": 4.0}
+
+
+def test_our_steps_need_no_more_rights_than_the_pipelines_role_has(
+    account: tuple[System, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every request of the ports is held against the policy that the bundle emits for the role of its jobs."""
+    system = account[0]
+    policy = json.loads(next(i.content for i in account[1].artifacts if i.path == "identities/pipeline.policy.json"))
+    asked, asks = set[tuple[str, str]](), Session.call
+
+    def call(session: Session, service: str, operation: str, about: str, **arguments: Any) -> Mapping[str, Any]:
+        name = boto3.client(service, region_name=REGION).meta.method_to_api_mapping[operation]
+        if service == "s3":
+            resource = f"arn:aws:s3:::{arguments['Bucket']}/{arguments['Key']}"
+        else:
+            resource = names.arn(system, "sagemaker", about)
+        asked.add((f"{service}:{name}", resource))
+        return asks(session, service, operation, about, **arguments)
+
+    monkeypatch.setattr(Session, "call", call)
+    services = services_of({"root": system.root, "policy": {"triggers": {"model": system.name}}})
+    read = services.state.read()
+    services.state.compare_and_set(read.token, read.document or {})
+    assert services.objects.get("records/none.json") is None
+    assert (services.objects.put_once("launches/x.json", {}), services.objects.put_once("launches/x.json", {})) == (
+        True,
+        False,
+    )
+    services.launcher.launch("a-9-1", {"attempt": "a-9", "instant": "2024-03-01T00:00:00Z"})
+    services.launcher.status("a-9-1")
+    services.registry.register(system.name, key="a9", uri="s3://toy-ct/a9", tags={}, metrics={})
+    services.registry.set_alias(system.name, "champion", "1")
+
+    assert len(asked) >= 9
+    for action, resource in sorted(asked):
+        assert any(
+            action in _listed(statement["Action"])
+            and any(fnmatch.fnmatchcase(resource, pattern) for pattern in _listed(statement["Resource"]))
+            for statement in policy["Statement"]
+        ), (action, resource)
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value

@@ -107,7 +107,7 @@ def _pipeline(system: System) -> Iterator[dict[str, Any]]:
 
 
 def _secrets(system: System) -> Iterator[dict[str, Any]]:
-    """Those that commands of the user are given, and no other. Secrets Manager adds six characters to an ARN."""
+    """Those that commands and notifications are given, and no other. Secrets Manager adds six characters to an ARN."""
     wanted = secrets(system)
     if wanted:
         found = [names.arn(system, "secretsmanager", f"secret:{secret}-??????") for secret in wanted]
@@ -115,9 +115,23 @@ def _secrets(system: System) -> Iterator[dict[str, Any]]:
 
 
 def secrets(system: System) -> list[str]:
-    """The names of the secrets that commands are given."""
+    """The names of the secrets that commands and notifications are given."""
     steps = (*system.wake.steps(), *system.train.steps())
-    return sorted({secret for step in steps for _, secret in step.secrets})
+    of_commands = {secret for step in steps for _, secret in step.secrets}
+    told = [(step.document or {}).get("policy", {}).get("notifications") for step in steps]
+    return sorted({*of_commands, *_named(told)})
+
+
+def _named(value: Any) -> Iterator[str]:
+    """The names in every `{"secret": NAME}` of a document."""
+    if isinstance(value, Mapping):
+        if set(value) == {"secret"}:
+            yield str(value["secret"])
+        for item in value.values():
+            yield from _named(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _named(item)
 
 
 def _key(system: System) -> Iterator[dict[str, Any]]:

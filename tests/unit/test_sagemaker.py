@@ -22,10 +22,9 @@ from ctc.compiler.write import files, write
 from ctc.diagnostics import CtcError
 from ctc.language.load import load_spec
 from ctc.language.spec import Spec, Spot
-from ctc.steps.task import StepFailed
 from ctc.targets import sagemaker
 from ctc.targets.sagemaker import jobs as sagemaker_jobs
-from ctc.targets.sagemaker import rehearse, schedules, services
+from ctc.targets.sagemaker import rehearse, schedules
 from ctc.targets.sagemaker.definition import check
 from ctc.targets.sagemaker.interpreter import run
 from ctc.targets.sagemaker.jobs import Host, Refused
@@ -532,12 +531,6 @@ def test_an_edited_document_is_what_the_step_reads(stage: Stage) -> None:
     stage.edit("documents/decide.json", lambda document: document.update(step="other"))
 
     assert "step decide" in stage.execute().error
-
-
-def test_inside_sagemaker_the_services_say_that_they_are_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CTC_MOUNTS", raising=False)
-    with pytest.raises(StepFailed, match="ctc deploy"):
-        services.build({"root": "s3://b/r"})
 
 
 def test_event_patterns() -> None:
