@@ -16,6 +16,7 @@ from ctc.deploy.document import Deployed
 from ctc.deploy.lease import Desk, Whose
 from ctc.deploy.plan import Plan
 from ctc.deploy.resource import CloudError, Hands, Live, Recorded, Resource
+from ctc.steps.local import FileObjectStore
 from ctc.steps.ports import Conflict, Versioned
 
 LABELS = {"ctc:name": "toy", "ctc:environment": "default"}
@@ -119,6 +120,15 @@ class ToyHands:
 
     def documents(self) -> Documents:
         return Documents(self.service, self.line)
+
+    def objects(self) -> FileObjectStore:
+        raise NotImplementedError
+
+    def records(self) -> tuple[str, ...]:
+        return ()
+
+    def wake(self, manual: Mapping[str, str]) -> str:
+        return "execution"
 
     def state(self) -> Documents:
         return Documents(Service(), Line())

@@ -380,6 +380,22 @@ def test_whoever_deploys_needs_no_more_rights_than_the_bundle_gives(name: str, t
     assert not session.denied
 
 
+def test_whoever_tells_needs_no_right_to_deploy(tmp_path: Path) -> None:
+    made = full(tmp_path)
+    bootstrap(made)
+    deploy(hands(made)[0], Clock())
+    session = Watched(made[0], rights(made, "operator"))
+    operator = SageMakerHands(*made, session)
+
+    operator.documents().read()
+    assert operator.state().read().document is None
+    assert operator.objects().put_once("told/approve-1.json", {"who": "ann"})
+    assert operator.wake({"told": "approve-1"}).startswith("arn:aws:sagemaker:")
+    with pytest.raises(CtcError, match="may not"):
+        operator.delete(operator.desired()[-1])
+    assert {action for action, _ in session.denied} == {"scheduler:DeleteSchedule"}
+
+
 def test_a_right_that_is_missing_is_told_with_who_what_and_where(tmp_path: Path) -> None:
     made, clock = full(tmp_path), Clock()
     bootstrap(made)

@@ -38,9 +38,13 @@ REGION = "eu-north-1"
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Bundle]]:
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project.make(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def account(spec: Path) -> Iterator[tuple[System, Bundle]]:
     """The toy project with its data in S3, deployed."""
-    spec = project.make(tmp_path_factory.mktemp("toy"))
     folder = spec.parent
     text = re.sub(r"path: data/", "path: s3://toy-ct/data/", spec.read_text())
     spec.write_text(text)
@@ -124,6 +128,55 @@ def test_a_wake_reads_s3_starts_the_training_once_and_writes_its_state(
     key = f"{account[0].root}/attempts/{attempt}".removeprefix("s3://").partition("/")[2]
     kept = boto3.client("s3", region_name=REGION).list_objects_v2(Bucket="toy-ct", Prefix=key)["Contents"]
     assert any(item["Key"].endswith("snapshot.json") for item in kept)
+
+
+def ctc(spec: Path, *words: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "ctc", words[0], str(spec), "--target", "sagemaker", *words[1:]],
+        env={**environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_people_tell_a_deployment_its_next_wake_hears(
+    account: tuple[System, Bundle], spec: Path, tmp_path: Path
+) -> None:
+    """`ctc trigger` and `ctc reject --deployed` start the wake; it finds what was said, and the verbs read what it did."""
+    told = ctc(spec, "trigger", "--why", "labels of the strike\nare in; $(x)")
+    assert told.startswith("told toy (default) on sagemaker: arn:aws:sagemaker:")
+    ctc(spec, "reject", "0123456789ab", "--why", "wrong numbers", "--deployed")
+
+    client = boto3.client("sagemaker", region_name=REGION)
+    listed = client.list_pipeline_executions(PipelineName="toy-wake")["PipelineExecutionSummaries"]
+    assert len(listed) == 2
+    for number, execution in enumerate(sorted(listed, key=lambda item: str(item["PipelineExecutionArn"]))):
+        arn = execution["PipelineExecutionArn"]
+        [given] = client.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)["PipelineParameters"]
+        assert given["Name"] == "Manual" and len(given["Value"]) < 200
+        at = f"instant=2024-02-27T0{number}:00:00Z"
+        woken = step(account, "wake", tmp_path, "--parameter", at, "--parameter", f"manual={given['Value']}")
+        assert woken.returncode == 0, woken.stderr
+
+    records = json.loads(ctc(spec, "runs", "--deployed", "-o", "json"))
+    said = json.dumps(records, indent=1)
+    assert "labels of the strike" in said
+    assert "nothing waits for an answer" in said
+    assert len(records) == 5
+    assert "champion  none" in ctc(spec, "status")
+
+
+def test_a_wake_that_is_told_of_nothing_fails(account: tuple[System, Bundle], tmp_path: Path) -> None:
+    woken = step(account, "wake", tmp_path, "--parameter", 'manual={"told": "../state"}')
+
+    assert woken.returncode == 1
+    assert (
+        "the parameter `manual` names what was told as '../state', and there is no told/../state.json" in woken.stderr
+    )
 
 
 def test_a_job_that_nobody_told_its_region_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ VERBS: dict[str, str] = {
     "plan": "Say what a deploy would do to the target's service.",
     "deploy": "Make the target's service hold what a spec says.",
     "status": "Say what is deployed, whether it was changed there, and how it stands.",
+    "trigger": "Ask what is deployed for a run now.",
     "destroy": "Take away what a deploy made.",
     "bootstrap": "Print what an administrator does once, before a spec is deployed.",
     "render": "Print a spec as it holds in an environment, and where each value comes from.",

@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--target", metavar="T", help="Whose runs. Default: the spec's first that has any.")
 @click.option("--env", "environment", metavar="E", help="An environment of the spec.")
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Replaces .ctc beside the spec.")
+@click.option("--deployed", is_flag=True, help="Those of what ctc deploy has deployed, not those of this machine.")
 @click.option("--check", is_flag=True, help="With show: judge once more by the record alone; 4 if the verdict differs.")
 @click.option(
     "-o",
@@ -38,6 +40,7 @@ def runs(
     target: str | None,
     environment: str | None,
     state: Path | None,
+    deployed: bool,
     check: bool,
     output: str,
 ) -> int:
@@ -54,20 +57,37 @@ def runs(
       ctc runs show 20130310T060000Z-1f0e9d8c models/ctc.yaml -o json
       ctc runs show 20130310T06 --check
       ctc runs models/ctc.yaml -o prometheus
+      ctc runs models/ctc.yaml --target sagemaker --deployed
 
     \b
     Exit codes: 0 done; 4 with --check, if the record's verdict is not what its numbers and rules give.
     """
-    from ctc.run.records import read_records
-
     if state is not None:
         _require_folder(state)
+        if deployed:
+            raise click.UsageError("--deployed goes without --state: it is not on this machine")
     wanted, path = _words(words)
     if wanted is None and check:
         raise click.UsageError("--check is of one record: ctc runs show ID [SPEC] --check")
     if wanted is not None and output == "prometheus":
         raise click.UsageError("prometheus is of a whole deployment: ctc runs [SPEC] -o prometheus")
-    spec, folder = _state(path, environment, target, state)
+    if not deployed:
+        return _tell(*_state(path, environment, target, state), wanted, check, output)
+    from ctc.cli.deployment import opened
+    from ctc.cli.run import load_quietly
+    from ctc.deploy.fetch import fetch
+
+    where = opened(path, target, environment, None)
+    with tempfile.TemporaryDirectory(prefix="ctc-") as folder:
+        fetch(where.hands, Path(folder))
+        spec = load_quietly(path, environment, where.system.target)
+        return _tell(spec, Path(folder), wanted, check, output)
+
+
+def _tell(spec: Spec, folder: Path, wanted: str | None, check: bool, output: str) -> int:
+    """Of the records in a state folder."""
+    from ctc.run.records import read_records
+
     records = read_records(folder)
     for name in records.unreadable:
         click.echo(f"warning: {folder / 'records' / name} is no record: it is left out", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from ctc.cli.common import FAILED, OK, SPEC_ERRORS, say_failure
 from ctc.diagnostics import CtcError
 
 if TYPE_CHECKING:
+    from ctc.cli.deployment import Opened
     from ctc.run.records import Record
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,6 +32,11 @@ class Place:
     state: Path | None
     at: str | None
     python: str | None
+    deployed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.deployed and (self.state or self.at or self.python):
+            raise click.UsageError("--deployed goes without --state, --at and --python: it is not on this machine")
 
 
 def options(command: Command) -> Command:
@@ -40,6 +47,7 @@ def options(command: Command) -> Command:
         click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Replaces .ctc beside the spec."),
         click.option("--row", metavar="ROW", help="A row of the spec's matrix."),
         click.option("--env", "environment", metavar="E", help="An environment of the spec."),
+        click.option("--deployed", is_flag=True, help="What ctc deploy has deployed, not the one on this machine."),
         click.option("--target", metavar="T", help="Whose deployment. Default: the spec's first."),
     ):
         command = option(command)
@@ -51,6 +59,8 @@ def state_document(place: Place) -> Record:
     from ctc.cli.run import choose_target, load_quietly
     from ctc.run.records import read_document, state_folder
 
+    if place.deployed:
+        return _opened(place).hands.state().read().document or {}
     target = choose_target(place.spec, place.environment, place.target, place.row)
     spec = load_quietly(place.spec, place.environment, target, place.row)
     folder = state_folder(place.spec.absolute().parent, spec, target, place.state)
@@ -71,6 +81,8 @@ def tell(place: Place, do: str, why: str, **more: Any) -> int:
         at = parse_instant(place.at) if place.at else datetime.now(UTC).replace(microsecond=0)
     except CtcError as error:
         raise click.UsageError(f"--at: {error.message}; {error.help}") from error
+    if place.deployed:
+        return _send(place, at, do, {"who": user(), "why": why, "do": do, **more})
     compiled = compile_for_run(place.spec, place.environment, place.target, place.row)
     if compiled is None:
         return SPEC_ERRORS
@@ -89,6 +101,32 @@ def tell(place: Place, do: str, why: str, **more: Any) -> int:
     if not changes:
         return say_failure("this was told before, at the same instant", "look at the records: ctc runs")
     return FAILED if _refused(changes, who) else OK
+
+
+def ask(place: Place, why: str) -> int:
+    """Asks the deployed wake for a run."""
+    from ctc.cli.run import user
+
+    return _send(place, datetime.now(UTC), "run", {"who": user(), "why": why})
+
+
+def _opened(place: Place) -> Opened:
+    from ctc.cli.deployment import opened
+
+    return opened(place.spec, place.target, place.environment, place.row)
+
+
+def _send(place: Place, at: datetime, do: str, told: Mapping[str, Any]) -> int:
+    """Leaves what is told beside the state, and starts a wake that hears it."""
+    from ctc.steps.asked import told_key
+
+    where = _opened(place)
+    key = re.sub(r"[^\w-]", "-", f"{do}-{at:%Y%m%dT%H%M%SZ}-{told['who']}")
+    where.hands.objects().put_once(told_key(key), {**told, "id": key})
+    started = where.hands.wake({"told": key})
+    click.echo(f"told {where.title}: {started}")
+    click.echo("a wake hears it; what followed: ctc runs --deployed, ctc status", err=True)
+    return OK
 
 
 def _refused(changes: list[Mapping[str, Any]], who: str) -> bool:

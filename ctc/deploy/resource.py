@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ctc.diagnostics import CtcError
 from ctc.language.value import Value
-from ctc.steps.ports import StateStore
+from ctc.steps.ports import ObjectStore, StateStore
 
 LABELS = ("ctc:name", "ctc:environment")
 """The labels that say whose a resource is: the deployed spec's name and its environment, never a person or a file."""
@@ -106,4 +106,16 @@ class Hands(Protocol):
 
     def state(self) -> StateStore:
         """The controller's state document, which wakes write."""
+        ...
+
+    def objects(self) -> ObjectStore:
+        """Documents below the root: what people tell, records."""
+        ...
+
+    def records(self) -> tuple[str, ...]:
+        """The keys of all records."""
+        ...
+
+    def wake(self, manual: Mapping[str, str]) -> str:
+        """Starts the deployed wake pipeline with what a person tells; the service's name of that run."""
         ...

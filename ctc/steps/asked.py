@@ -1,12 +1,14 @@
 """What people and other systems ask of a wake: its parameters `manual` and `event`, each a JSON object or empty.
 
-`manual`: `{"who", "why"}` asks for a run; with `"do"` it is a command (approve, reject, adopt, rollback, resume).
+`manual`: `{"who", "why"}` asks for a run; with `"do"` it is a command (approve, reject, adopt, rollback, resume). In
+its place may stand `{"told": KEY}`: then it is the document `told/KEY.json`, because services bound their parameters.
 `event`: `{"name", "at", "id", "fields"}`, an alert from outside.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
@@ -19,11 +21,17 @@ from ctc.steps.ports import Services
 from ctc.steps.task import StepFailed, Task
 
 _DO = get_args(Do)
+_KEY = re.compile(r"[\w-]{1,128}")
 
 
-def manual(task: Task) -> Manual | None:
+def told_key(key: str) -> str:
+    """Where what a person tells is kept until a wake has heard it."""
+    return f"told/{key}.json"
+
+
+def manual(task: Task, services: Services) -> Manual | None:
     """A person's request for a run."""
-    asked = _parameter(task, "manual", '{"who": "name", "why": "reason"}', ("who", "why"))
+    asked = _told(task, services, '{"who": "name", "why": "reason"}')
     if asked is None or "do" in asked:
         return None
     request = Manual.at(task.instant, str(asked["who"]), str(asked["why"]))
@@ -33,7 +41,7 @@ def manual(task: Task) -> Manual | None:
 def command(task: Task, services: Services) -> Command | None:
     """A person's command; a model that is adopted gets its version in the registry here, once for each command."""
     shape = '{"who": "name", "why": "reason", "do": "approve", "about": "the question\'s id"}'
-    asked = _parameter(task, "manual", shape, ("who", "why"))
+    asked = _told(task, services, shape)
     if asked is None or "do" not in asked:
         return None
     if asked["do"] not in _DO:
@@ -57,6 +65,18 @@ def event(task: Task) -> Event | None:
     except (ValueError, TypeError) as error:
         raise StepFailed(f"the parameter `event` cannot be read: {error}") from error
     return Event(str(asked["name"]), str(asked.get("id") or at.isoformat()), at, told)
+
+
+def _told(task: Task, services: Services, shape: str) -> Mapping[str, Any] | None:
+    """What the parameter `manual` says, or the document that it names."""
+    given = _parameter(task, "manual", shape, ())
+    if given is not None and "told" in given:
+        key = str(given["told"])
+        document = services.objects.get(told_key(key)) if _KEY.fullmatch(key) else None
+        if document is None:
+            raise StepFailed(f"the parameter `manual` names what was told as {key!r}, and there is no {told_key(key)}")
+        return document
+    return _parameter(task, "manual", shape, ("who", "why"))
 
 
 def _parameter(task: Task, name: str, shape: str, needed: tuple[str, ...]) -> Mapping[str, Any] | None:

@@ -85,7 +85,7 @@ class _Waking:
         self._identity = Identity(
             document["name"], document["environment"], document["target"], document["spec_digest"]
         )
-        self._manual, self._event = asked.manual(task), asked.event(task)
+        self._manual, self._event = asked.manual(task, services), asked.event(task)
         self._command = asked.command(task, services)
         self.done = _Applied()
         self._telling = Telling(task, services)

@@ -115,6 +115,7 @@ def emit(system: System) -> Bundle:
         "registry/package.json": resources.package_request(system),
         **serving.documents(system),
         "identities/deployer.json": deployer.deployer(system),
+        "identities/operator.json": deployer.operator(system),
         "identities/role-maker.json": deployer.role_maker(system),
         "identities/stack-deployer.json": deployer.stack_deployer(system),
         "template.json": template(system, made),

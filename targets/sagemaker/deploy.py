@@ -10,11 +10,12 @@ from typing import Any
 from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
 from ctc.deploy.resource import Live, Recorded, Resource
-from ctc.steps.ports import StateStore
+from ctc.steps.ports import ObjectStore, StateStore
 from ctc.targets.sagemaker import identities, kinds, names
+from ctc.targets.sagemaker.pipeline import parameter_name
 from ctc.targets.sagemaker.resources import tags
 from ctc.targets.sagemaker.session import Exists, Missing, Session
-from ctc.targets.sagemaker.stores import S3StateStore
+from ctc.targets.sagemaker.stores import S3ObjectStore, S3StateStore, keys
 
 DOCUMENT = "deployment.json"
 """Key, below the root, of the deployment document."""
@@ -91,6 +92,26 @@ class SageMakerHands:
 
     def state(self) -> StateStore:
         return S3StateStore(self._session, f"{self._system.root}/{STATE}")
+
+    def objects(self) -> ObjectStore:
+        return S3ObjectStore(self._session, self._system.root)
+
+    def records(self) -> tuple[str, ...]:
+        return keys(self._session, f"{self._system.root}/records/")
+
+    def wake(self, manual: Mapping[str, str]) -> str:
+        text = json.dumps(manual, sort_keys=True)
+        pipeline = names.pipeline_name(self._system, "wake")
+        started = self._session.call(
+            "sagemaker",
+            "start_pipeline_execution",
+            f"pipeline/{pipeline}",
+            PipelineName=pipeline,
+            PipelineParameters=[{"Name": parameter_name("manual"), "Value": text}],
+            # The same words told again are heard once: by the wake, which knows them, and here.
+            ClientRequestToken=hashlib.sha256(text.encode()).hexdigest(),
+        )
+        return str(started["PipelineExecutionArn"])
 
     def _resource(
         self, kind: str, name: str, body: Mapping[str, Any], content: Mapping[str, bytes] | None = None

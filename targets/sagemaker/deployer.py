@@ -23,22 +23,25 @@ _PIPELINES = ("record", "train", "wake")
 def deployer(system: System) -> Policy:
     """For `ctc plan`, `deploy`, `status` and `destroy`: no right on an identity but to look at it and to hand it on."""
     own = f"arn:{names.partition(system)}:s3:::{system.root.removeprefix('s3://')}"
-    bucket, _, prefix = system.root.removeprefix("s3://").partition("/")
     policy = _policy(
         ("Files", ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], [f"{own}/deployment.json", f"{own}/support/*"]),
         ("State", ["s3:GetObject"], [f"{own}/records/*", f"{own}/state.json"]),
         *_services(system),
         ("LookAtRoles", ["iam:GetRole", "iam:GetRolePolicy", "iam:ListRoleTags"], _all_roles(system)),
     )
-    # Without it S3 answers 403 where it means 404.
-    listed = {
-        "Sid": "Prefix",
-        "Effect": "Allow",
-        "Action": ["s3:ListBucket"],
-        "Resource": [f"arn:{names.partition(system)}:s3:::{bucket}"],
-        "Condition": {"StringLike": {"s3:prefix": [f"{prefix}/*"]}},
-    }
-    policy["Statement"].append(listed)
+    policy["Statement"].append(_listing(system))
+    return policy
+
+
+def operator(system: System) -> Policy:
+    """For whoever approves, rolls back or asks for a run, and reads the records: tells a wake, and changes nothing."""
+    own = f"arn:{names.partition(system)}:s3:::{system.root.removeprefix('s3://')}"
+    policy = _policy(
+        ("Read", ["s3:GetObject"], [f"{own}/deployment.json", f"{own}/records/*", f"{own}/state.json"]),
+        ("Tell", ["s3:PutObject"], [f"{own}/told/*"]),
+        ("Wake", ["sagemaker:StartPipelineExecution"], [names.pipeline_arn(system, "wake")]),
+    )
+    policy["Statement"].append(_listing(system))
     return policy
 
 
@@ -78,6 +81,18 @@ def stack_deployer(system: System) -> Policy:
         ),
         ("Attach", ["iam:AttachRolePolicy", "iam:DetachRolePolicy"], [names.role_arn(system, "pipeline")]),
     )
+
+
+def _listing(system: System) -> dict[str, Any]:
+    """Without it S3 answers 403 where it means 404."""
+    bucket, _, prefix = system.root.removeprefix("s3://").partition("/")
+    return {
+        "Sid": "Prefix",
+        "Effect": "Allow",
+        "Action": ["s3:ListBucket"],
+        "Resource": [f"arn:{names.partition(system)}:s3:::{bucket}"],
+        "Condition": {"StringLike": {"s3:prefix": [f"{prefix}/*"]}},
+    }
 
 
 def _services(system: System) -> Iterator[Statement]:

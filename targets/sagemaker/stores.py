@@ -71,6 +71,20 @@ class S3ObjectStore:
         return f"{self._root}/{key}"
 
 
+def keys(session: Session, prefix: str) -> tuple[str, ...]:
+    """The keys of all objects below a URI, relative to the folder that holds it."""
+    bucket, start = place(prefix)
+    folder = start.rstrip("/").rpartition("/")[0]
+    found: list[str] = []
+    more: dict[str, str] = {}
+    while True:
+        said = session.call("s3", "list_objects_v2", prefix, Bucket=bucket, Prefix=start, **more)
+        found += [str(item["Key"]).removeprefix(f"{folder}/") for item in said.get("Contents", [])]
+        if not said.get("NextContinuationToken"):
+            return tuple(found)
+        more = {"ContinuationToken": said["NextContinuationToken"]}
+
+
 def put(session: Session, uri: str, content: bytes, condition: Mapping[str, str]) -> str:
     """Writes an object and returns its ETag. `Conflict` if the condition does not hold."""
     bucket, key = place(uri)
