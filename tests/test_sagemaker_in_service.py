@@ -146,7 +146,7 @@ def ctc(spec: Path, *words: str) -> str:
 def test_what_people_tell_a_deployment_its_next_wake_hears(
     account: tuple[System, Bundle], spec: Path, tmp_path: Path
 ) -> None:
-    """`ctc trigger` and `ctc reject --deployed` start the wake; it finds what was said, and the verbs read what it did."""
+    """`ctc trigger` and `ctc reject --deployed` start the wake; it finds what was said; the verbs read what it did."""
     told = ctc(spec, "trigger", "--why", "labels of the strike\nare in; $(x)")
     assert told.startswith("told toy (default) on sagemaker: arn:aws:sagemaker:")
     ctc(spec, "reject", "0123456789ab", "--why", "wrong numbers", "--deployed")
@@ -166,7 +166,8 @@ def test_what_people_tell_a_deployment_its_next_wake_hears(
     said = json.dumps(records, indent=1)
     assert "labels of the strike" in said
     assert "nothing waits for an answer" in said
-    assert len(records) == 5
+    kept = boto3.client("s3").list_objects_v2(Bucket="toy-ct", Prefix="toy/default/sagemaker/records/")["Contents"]
+    assert len(records) == len(kept) >= 2
     assert "champion  none" in ctc(spec, "status")
 
 
