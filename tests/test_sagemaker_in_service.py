@@ -168,7 +168,7 @@ def test_what_people_tell_a_deployment_its_next_wake_hears(
     assert "nothing waits for an answer" in said
     kept = boto3.client("s3").list_objects_v2(Bucket="toy-ct", Prefix="toy/default/sagemaker/records/")["Contents"]
     assert len(records) == len(kept) >= 2
-    assert "champion  none" in ctc(spec, "status")
+    assert "champion   none\n" in ctc(spec, "status")
 
 
 def test_a_wake_that_is_told_of_nothing_fails(account: tuple[System, Bundle], tmp_path: Path) -> None:
