@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ctc.steps
 from ctc.compiler.ir import Step
+from ctc.language.secrets import secret_variable
 
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "shim": ("shim_files", "shim"),
@@ -38,9 +39,16 @@ def program(name: str) -> str:
 
 
 @functools.cache
-def with_secrets() -> str:
-    """The source text of `ctc/steps/with_secrets.py`."""
-    return Path(ctc.steps.__file__).with_name("with_secrets.py").read_text(encoding="utf-8")
+def after_secrets(name: str) -> str:
+    """The source text of a program with, before it, what fills in the secrets of its step."""
+    first = program(WITH_SECRETS).partition(_START)[0].rstrip()
+    return f"{first}{_START}\n    before()\n\n\n{program(name).replace(_FUTURE, '', 1)}"
+
+
+def secret_words(step: Step, address: Callable[[str], str]) -> Iterator[str]:
+    """What `with_secrets` is told: of each secret its variable, the one that holds it on one machine, its address."""
+    for name, secret in step.secrets:
+        yield f"{name}={secret_variable(secret)}={address(secret)}"
 
 
 def step_options(step: Step) -> Iterator[str]:

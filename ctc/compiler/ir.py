@@ -40,11 +40,13 @@ class Parameter(Value):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Resources(Value):
-    """What one container is given; `cpu` counts virtual CPUs."""
+    """What one container is given; `cpu` counts virtual CPUs, `gpus` accelerators of the model `gpu_type` (`t4`)."""
 
     cpu: float
     memory_bytes: int
     disk_bytes: int
+    gpus: int = 0
+    gpu_type: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

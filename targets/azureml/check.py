@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ctc.targets.azureml.machines import SIZES
+from ctc.targets.azureml.machines import GPU_SIZES, SIZES
 from ctc.targets.azureml.pipeline import CHECKPOINTS, SUPPORT, UNSET
 from ctc.targets.azureml.zones import WINDOWS
+from ctc.targets.shim import WITH_SECRETS
 
 Document = Mapping[str, Any]
 
@@ -37,6 +38,11 @@ _USED = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
 _OPTIONAL = re.compile(r"\$\[\[.*?\]\]")
 _CRON = re.compile(r"(\*|[0-9]+(,[0-9]+)*) (\*|[0-9]+(,[0-9]+)*) \* \* (\*|[0-6](,[0-6])*)")
 _LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+SECRET = re.compile(
+    r"[A-Za-z_][A-Za-z0-9_]*=CTC_SECRET_[A-Z0-9_]+"
+    r"=https://[a-zA-Z][a-zA-Z0-9-]{2,23}\.vault\.azure\.net/secrets/([A-Za-z0-9-]{1,127})(?=[\s'])"
+)
+"""What a container is told of a secret: its variable, the one that holds it on one machine, where it is."""
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -198,10 +204,15 @@ def _machine(step: Document) -> Iterator[str]:
         if "resources" in step or spot:
             yield "a step on the cluster asks for no machine"
         return
-    if step["compute"] != "azureml:serverless" or "identity" in step:
-        yield "the user's code runs on serverless compute, with no identity of ours"
+    command = step["component"]["command"]
+    reads = f"/{WITH_SECRETS}.py" in command
+    if step["compute"] != "azureml:serverless" or step.get("identity") != ({"type": "managed"} if reads else None):
+        yield "the user's code runs on serverless compute, with no identity but one that reads its secrets"
+    if reads != bool(SECRET.search(command)):
+        yield "it reads secrets and is told of none, or is told of some and reads none"
     resources = step["resources"]
-    if resources["instance_type"] not in {size.name for size in SIZES} or resources["instance_count"] != 1:
+    sizes = {size.name for size in (*SIZES, *GPU_SIZES)}
+    if resources["instance_type"] not in sizes or resources["instance_count"] != 1:
         yield f"{resources['instance_type']!r} is no listed size of a VM, or there is not one of it"
 
 

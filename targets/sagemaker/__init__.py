@@ -66,6 +66,11 @@ CAPABILITIES: Mapping[str, Capability] = {
         "the shim runs the command again inside the job; the service's retry policies only meet its own faults"
     ),
     "step.resources": _native("the cheapest listed instance type that has the vCPUs and the memory"),
+    "step.gpu": _native(
+        "the cheapest listed instance type that has the model (`a100`: any A100, `a100-80gb`: one with that memory) "
+        "and at least as many. Predictions run in processing jobs, which have fewer models: compiling warns where they "
+        "do without"
+    ),
     "step.secrets": _emulated(
         "a job is handed no secret by the service: before the command starts, its container reads it from Secrets "
         "Manager by the job's role (`secretsmanager:GetSecretValue`), for which the training image needs boto3"

@@ -11,11 +11,11 @@ from datetime import timedelta
 from ctc.compiler.bundle import canonical
 from ctc.compiler.ir import Pipeline, Step, System
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.targets import kfp_words
+from ctc.targets import gpus, kfp_words
 from ctc.targets.kfp_ir import PIPELINE_NAME
 from ctc.targets.kfp_words import ARGUMENT_BYTES, Limit, Service
 from ctc.targets.vertex import check, events, schedules
-from ctc.targets.vertex.machines import MACHINE_TYPES, disk_gb, smallest
+from ctc.targets.vertex.machines import GPU_TYPES, MACHINE_TYPES, disk_gb, smallest
 from ctc.targets.vertex.pipeline import job_seconds, launches_job, payload, pipeline_job
 
 _DISCOVERY = "discovery document aiplatform.v1, revision 20261106"
@@ -179,12 +179,11 @@ def _machine(step: Step) -> Iterator[Diagnostic]:
     biggest = MACHINE_TYPES[-1]
     if smallest(step.resources) is None:
         asked = f"{step.resources.cpu:g} vCPUs and {step.resources.memory_bytes / 1024**3:g} GiB"
-        yield _error(
-            "CT375",
-            f"no listed machine type has {asked}",
-            path,
-            f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib:g} GiB",
-        )
+        advice = f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib:g} GiB"
+        if step.resources.gpus:
+            asked += gpus.asked(step.resources)
+            advice = gpus.advice(step.resources, ((item.gpu_type, item.gpus) for item in GPU_TYPES))
+        yield _error("CT375", f"no listed machine type has {asked}", path, advice)
     if disk_gb(step.resources) > LIMITS["disk"].value:
         message = f"a job's disk has {LIMITS['disk'].value} GB at most, not {disk_gb(step.resources)}"
         yield _error("CT376", message, f"{path}.disk", "keep what is bigger in the bucket")

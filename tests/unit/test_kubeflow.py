@@ -26,6 +26,7 @@ from ctc.language.spec import (
     Evaluation,
     EventTrigger,
     Gate,
+    Gpu,
     Holdout,
     Label,
     ManualTrigger,
@@ -144,7 +145,12 @@ def test_every_feature_has_a_capability(spec: Spec) -> None:
     )
     asking = replace(
         spec,
-        training=replace(spec.training, spot=Spot(HOUR, HOUR), env={"TOKEN": Secret("hub-token")}),
+        training=replace(
+            spec.training,
+            spot=Spot(HOUR, HOUR),
+            env={"TOKEN": Secret("hub-token")},
+            resources=Resources(gpu=Gpu("t4")),
+        ),
         triggers=(*spec.triggers, *watching),
         trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
         notifications=(Notification("team", "email", {}, ("failed",)),),

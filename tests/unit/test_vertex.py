@@ -388,10 +388,13 @@ def test_what_each_account_may_do(full: dict[str, Any]) -> None:
         (f"{own}acme-payments", f"{roles}reader", runner),
         (account, "roles/iam.serviceAccountUser", runner),
         (account, "roles/iam.serviceAccountUser", waker),
-        (
-            "//secretmanager.googleapis.com/projects/acme-ml/secrets/slack-fraud-oncall",
-            "roles/secretmanager.secretAccessor",
-            runner,
+        *(
+            (
+                f"//secretmanager.googleapis.com/projects/acme-ml/secrets/{name}",
+                "roles/secretmanager.secretAccessor",
+                runner,
+            )
+            for name in ("slack-fraud-oncall", "hub-token")
         ),
     }
 

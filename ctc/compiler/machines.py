@@ -1,0 +1,27 @@
+"""The machines that a spec asks for, as the IR has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ctc.compiler.ir import Resources
+from ctc.language.spec import Resources as Asked
+from ctc.language.spec import Spec
+
+
+def resources(asked: Asked) -> Resources:
+    """What a container of the spec is given."""
+    if asked.gpu is None:
+        return Resources(asked.cpu, asked.memory, asked.disk)
+    return Resources(asked.cpu, asked.memory, asked.disk, asked.gpu.count, asked.gpu.type)
+
+
+def accelerated(spec: Spec) -> Iterator[str]:
+    """The places of the spec that ask for accelerators of a step."""
+    if spec.training.resources.gpu is not None:
+        yield "training.resources.gpu"
+    if spec.prepare is not None and spec.prepare.resources.gpu is not None:
+        yield "prepare.resources.gpu"
+    for entry in spec.serving:
+        if entry.resources.gpu is not None:
+            yield f"serving.{entry.name}.resources.gpu"
