@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import ctc.steps
@@ -14,13 +15,20 @@ from ctc.language.secrets import secret_variable
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "shim": ("shim_files", "shim"),
     "probe": ("shim_files", "shim", "probe"),
-    "adapter": ("shim_files", "shim", "adapter"),
+    "adapter": ("shim_files", "shim", "nodes", "adapter"),
+    "nodes": ("shim_files", "shim", "nodes"),
     "with_secrets": ("with_secrets",),
 }
 """The modules of `ctc/steps` that a program is read from, in this order; the last one is started."""
 
 WITH_SECRETS = "with_secrets"
 """The program that stands before another where the service hands over no secrets."""
+
+NO_MPI = (
+    "no service but Azure ML starts processes by MPI, and no version of ctc runs it yet: write `launcher: torchrun`, "
+    "whose variables (`RANK`, `WORLD_SIZE`, `MASTER_ADDR`) other libraries read too"
+)
+"""Why `launcher: mpi` is refused, and what to do instead."""
 
 _FUTURE = "from __future__ import annotations\n"
 _OURS = re.compile(r"^from ctc\.[^\n(]*(?:\([^)]*\))?\n", re.MULTILINE)
@@ -49,6 +57,14 @@ def secret_words(step: Step, address: Callable[[str], str]) -> Iterator[str]:
     """What `with_secrets` is told: of each secret its variable, the one that holds it on one machine, its address."""
     for name, secret in step.secrets:
         yield f"{name}={secret_variable(secret)}={address(secret)}"
+
+
+def nodes_told(words: Sequence[object]) -> int:
+    """Of how many machines a program's own words tell it: those from `--step` on, before the command."""
+    own = list(words[words.index("--step") :]) if "--step" in words else []
+    own = own[: own.index("--")] if "--" in own else own
+    told = [after for before, after in pairwise(own) if before == "--option"]
+    return next((int(str(option)[6:]) for option in told if str(option).startswith("nodes=")), 1)
 
 
 def step_options(step: Step) -> Iterator[str]:

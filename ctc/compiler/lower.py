@@ -22,7 +22,7 @@ from ctc.compiler.ir import (
     System,
     Wakes,
 )
-from ctc.compiler.machines import accelerated, resources
+from ctc.compiler.machines import accelerated, on_nodes, resources
 from ctc.compiler.scoring import measurements, measuring_step, score_step
 from ctc.compiler.training import fill_hyperparameters, plain
 from ctc.compiler.triggers import meaning
@@ -243,7 +243,7 @@ class _Builder:
         inputs = {
             name: Ref("prepare", f"{READY}{name}") if name in ready else self._rows(name) for name in ("train", "valid")
         }
-        return self._users(
+        step = self._users(
             "train",
             origin="training.argv",
             argv=training.argv,
@@ -254,6 +254,7 @@ class _Builder:
             checkpoints=True,
             spot=None if training.spot is None else Spot(training.spot.checkpoint, training.spot.max_wait),
         )
+        return on_nodes(step, training.distributed)
 
     def _predict_contender(self) -> Step:
         prepare = self.spec.prepare
@@ -364,4 +365,7 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
         features.append(("step.secrets", "training.env"))
     if spec.training.spot is not None:
         features.append(("step.spot", "training.spot"))
+    if spec.training.distributed is not None:
+        kind = "step.distributed" if spec.training.distributed.launcher == "torchrun" else "step.mpi"
+        features.append((kind, "training.distributed"))
     return tuple(sorted(set(features)))

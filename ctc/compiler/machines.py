@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from ctc.compiler.ir import Resources
+from ctc.compiler.ir import Resources, Step
+from ctc.language.spec import Distributed, Spec
 from ctc.language.spec import Resources as Asked
-from ctc.language.spec import Spec
 
 
 def resources(asked: Asked) -> Resources:
@@ -14,6 +15,15 @@ def resources(asked: Asked) -> Resources:
     if asked.gpu is None:
         return Resources(asked.cpu, asked.memory, asked.disk)
     return Resources(asked.cpu, asked.memory, asked.disk, asked.gpu.count, asked.gpu.type)
+
+
+def on_nodes(step: Step, asked: Distributed | None) -> Step:
+    """The training step, on as many machines as are asked for, one process for each of their accelerators."""
+    if asked is None:
+        return step
+    told = (("nodes", str(asked.nodes)), ("processes", str(max(1, step.resources.gpus))))
+    program = "nodes" if step.program == "shim" else step.program
+    return replace(step, nodes=asked.nodes, program=program, options=(*step.options, *told))
 
 
 def accelerated(spec: Spec) -> Iterator[str]:

@@ -116,8 +116,8 @@ def _by_hand(system: System) -> Iterator[str]:
     yield "  workspace's own identity: give that one the two roles on the containers where they hold none. Each VM"
     yield "  family that is used needs quota."
     if settings.get("key_vault"):
-        yield "- The workspace must have a user-assigned identity, as which steps read their secrets. Its key vault must"
-        yield f"  be `{settings['key_vault']}`, with its rights in Azure's roles and not in access policies."
+        yield "- The workspace must have a user-assigned identity, as which steps read secrets. Its key vault must be"
+        yield f"  `{settings['key_vault']}`, with its rights in Azure's roles and not in access policies."
     yield "- Images are pulled by the workspace: from another registry than its own, it needs a connection to it."
     for uri in sorted({uri for uri in sources(system) if datastore(uri) is None}):
         yield f"- The runner must be able to read `{uri}`, which is no datastore: prefer one."

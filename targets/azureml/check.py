@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ctc.targets.azureml.machines import GPU_SIZES, SIZES
 from ctc.targets.azureml.pipeline import CHECKPOINTS, SUPPORT, UNSET
 from ctc.targets.azureml.zones import WINDOWS
-from ctc.targets.shim import WITH_SECRETS
+from ctc.targets.shim import WITH_SECRETS, nodes_told
 
 Document = Mapping[str, Any]
 
@@ -22,7 +23,7 @@ _JOB = {
 }
 _STEP = {
     *("type", "component", "inputs", "outputs", "environment_variables", "limits", "identity", "compute"),
-    *("resources", "queue_settings"),
+    *("resources", "queue_settings", "distribution"),
 }
 _COMPONENT = {"type", "is_deterministic", "inputs", "outputs", "environment", "command"}
 _SETTINGS = {"default_compute", "default_datastore", "continue_on_step_failure", "force_rerun"}
@@ -212,8 +213,13 @@ def _machine(step: Document) -> Iterator[str]:
         yield "it reads secrets and is told of none, or is told of some and reads none"
     resources = step["resources"]
     sizes = {size.name for size in (*SIZES, *GPU_SIZES)}
-    if resources["instance_type"] not in sizes or resources["instance_count"] != 1:
-        yield f"{resources['instance_type']!r} is no listed size of a VM, or there is not one of it"
+    if resources["instance_type"] not in sizes:
+        yield f"{resources['instance_type']!r} is no listed size of a VM"
+    nodes = nodes_told(shlex.split(command.replace("\\\n", " ")))
+    if resources["instance_count"] != nodes:
+        yield f"it asks for {resources['instance_count']} machines, where its command is of {nodes}"
+    if step.get("distribution") != ({"type": "pytorch", "process_count_per_instance": 1} if nodes > 1 else None):
+        yield "its machines are not told their ranks, or there is one"
 
 
 def _circle(steps: Document) -> Iterator[str]:

@@ -176,8 +176,11 @@ class _Jobs:
         size = smallest(step.resources)
         place: Job = {
             "compute": "azureml:serverless",
-            "resources": {"instance_type": "" if size is None else size.name, "instance_count": 1},
+            "resources": {"instance_type": "" if size is None else size.name, "instance_count": step.nodes},
         }
+        if step.nodes > 1:
+            # One command for each machine, with its rank; that one starts the processes.
+            place["distribution"] = {"type": "pytorch", "process_count_per_instance": 1}
         if step.secrets:
             # Serverless compute has no identity of its own: this is the workspace's user-assigned one.
             place["identity"] = {"type": "managed"}
@@ -246,15 +249,16 @@ class _Jobs:
     def _users(self, step: Step, support: str) -> list[str]:
         lines = [f'python3 -u "{support}/{step.program}.py"', f"--step {step.name}"]
         if step.secrets:
-            told = [word(text) for text in secret_words(step, lambda name: secret_address(self.system, name))]
-            lines[0] = " ".join([f'python3 -u "{support}/{WITH_SECRETS}.py" {step.program}.py', *told])
+            secrets = [word(text) for text in secret_words(step, lambda name: secret_address(self.system, name))]
+            lines[0] = " ".join([f'python3 -u "{support}/{WITH_SECRETS}.py" {step.program}.py', *secrets])
         read = [name for name, _ in (*step.inputs, *step.imports)]
         lines += [f"--input {expression('inputs', key(name), f'{name}=')}" for name in read]
         lines += [f"--output {expression('outputs', key(name), f'{name}=')}" for name in step.outputs]
         lines.append(f"--retries {step.retries} --timeout {math.ceil(step.timeout.total_seconds())}")
         if step.checkpoints:
             lines.append(f"--checkpoints {expression('outputs', CHECKPOINTS)}")
-        lines += [word(option) for option in step_options(step)]
+        told = list(step_options(step))
+        lines += [f"{name} {word(value)}" for name, value in zip(told[::2], told[1::2], strict=True)]
         if step.runs is Runs.USER:
             lines.append(" ".join(["--", *(word(text) for text in (*step.apply, *step.argv))]))
         return lines

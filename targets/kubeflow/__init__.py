@@ -14,6 +14,7 @@ from ctc.targets.kfp_yaml import as_yaml
 from ctc.targets.kubeflow.limits import limits
 from ctc.targets.kubeflow.nodes import placements
 from ctc.targets.kubeflow.resources import recurring_run
+from ctc.targets.shim import NO_MPI
 
 __all__ = ["CAPABILITIES", "NAME", "emit", "limits"]
 
@@ -35,6 +36,12 @@ CAPABILITIES: Mapping[str, Capability] = {
         "wake's compare-and-set on the state keeps one training at a time; Kubeflow's max_concurrency defers a second "
         "run instead of skipping it",
     ),
+    "step.distributed": Capability(
+        Support.UNSUPPORTED,
+        "a task of a pipeline is one pod: let the command submit a TrainJob of Kubeflow Trainer and wait for it, or "
+        "train on one machine with several accelerators (`resources.gpu.count`)",
+    ),
+    "step.mpi": Capability(Support.UNSUPPORTED, NO_MPI),
     "step.gpu": Capability(
         Support.NATIVE,
         "so many `nvidia.com/gpu` of the container, on nodes with the labels that `targets.kubeflow.gpu_nodes` has for "

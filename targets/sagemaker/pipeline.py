@@ -24,6 +24,8 @@ Definition = dict[str, Any]
 PROCESSING = "/opt/ml/processing"
 CHANNELS = "/opt/ml/input/data"
 CHECKPOINTS = "/opt/ml/checkpoints"
+HOSTS = "/opt/ml/input/config/resourceconfig.json"
+"""Where a training job's container finds the machines of its job."""
 RESULT = "result"
 SHIM = "ctc"
 """The input or channel that carries the shim."""
@@ -250,7 +252,7 @@ class _Definitions:
             },
             "ResourceConfig": {
                 "InstanceType": "" if machine is None else machine.name,
-                "InstanceCount": 1,
+                "InstanceCount": step.nodes,
                 "VolumeSizeInGB": volume_gib(step.resources),
             },
             "StoppingCondition": stopping,
@@ -309,6 +311,8 @@ class _Definitions:
         if step.checkpoints:
             words += ["--checkpoints", CHECKPOINTS]
         words += step_options(step)
+        if step.nodes > 1:
+            words += ["--option", f"hosts={HOSTS}"]
         return [*words, "--", *step.apply, *step.argv] if step.runs is Runs.USER else words
 
     def _sources(self, step: Step) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ctc.compiler.fidelity import fidelity_files
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
 from ctc.targets.kfp_yaml import as_yaml
+from ctc.targets.shim import NO_MPI
 from ctc.targets.vertex import bootstrap, events, identities, registry, staleness
 from ctc.targets.vertex.limits import limits
 from ctc.targets.vertex.pipeline import pipeline_job
@@ -52,6 +53,11 @@ CAPABILITIES: Mapping[str, Capability] = {
         "an hourly workflow asks the service for train pipelines that ended well, and an alert policy alarms when it "
         "finds none: also while no wake comes. To it a run that its checks stopped has ended well; wake tells it apart"
     ),
+    "step.distributed": _native(
+        "a CustomJob with two pools of workers, the first of one machine; each container finds its rank in "
+        "`CLUSTER_SPEC` and starts its processes with torchrun's variables"
+    ),
+    "step.mpi": Capability(Support.UNSUPPORTED, NO_MPI),
     "step.gpu": _native(
         "a CustomJob on the cheapest of a dated list of machine types that has the model (`a100`: any A100, "
         "`a100-80gb`: one with that memory) and at least as many: A2, A3, G2, or attached to N1"

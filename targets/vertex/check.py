@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.targets.kfp_check import check as check_spec
+from ctc.targets.shim import nodes_told
 from ctc.targets.vertex import pipeline as vertex
 from ctc.targets.vertex.machines import DISK_GB, GPU_TYPES, MACHINE_TYPES
 
@@ -152,12 +153,17 @@ def _custom_job(job: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str
         yield "its job is in another network than the pipeline"
     if job.get("encryption_spec", {}).get("kms_key_name") != body.get("encryptionSpec", {}).get("kmsKeyName"):
         yield "its job is encrypted by another key than the pipeline"
-    if len(spec["worker_pool_specs"]) != 1:
-        yield "its job has not one pool of workers"
-    pool, scheduling = spec["worker_pool_specs"][0], spec["scheduling"]
+    pool, *others = spec["worker_pool_specs"]
+    scheduling = spec["scheduling"]
+    nodes = nodes_told(pool["container_spec"]["args"])
+    if sum(item["replica_count"] for item in (pool, *others)) != nodes or len(others) > 1:
+        yield f"its job has not {nodes} workers, in one pool or two"
+    for other in others:
+        if {**other, "replica_count": 1} != {**pool, "replica_count": 1}:
+            yield "its workers are not alike"
     yield from _machine(pool["machine_spec"])
     if pool["replica_count"] != 1:
-        yield "its job has not one worker"
+        yield "its first pool has not one worker"
     if pool["disk_spec"]["boot_disk_type"] != "pd-ssd" or pool["disk_spec"]["boot_disk_size_gb"] < DISK_GB:
         yield "its job has another disk than an SSD of 100 GB or more"
     if not _SECONDS.fullmatch(scheduling["timeout"]):

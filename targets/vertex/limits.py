@@ -33,6 +33,9 @@ LIMITS: Mapping[str, Limit] = {
     "workflow memory": Limit(512 * 1024, "Workflows, quotas and limits: variables of one execution, in bytes"),
 }
 
+PAYLOAD_BYTES = ARGUMENT_BYTES.value * 3 // 4
+"""Of the job that a launcher is given in a word: what is left takes the executor input, once for each pool."""
+
 SERVICE = Service("Vertex AI")
 
 _WORKFLOW = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
@@ -212,11 +215,11 @@ def _payloads(system: System, pipeline: Pipeline) -> Iterator[Diagnostic]:
     for label, executor in pipeline_job(system, pipeline)["pipelineSpec"]["deploymentSpec"]["executors"].items():
         job = payload(executor)
         size = 0 if job is None else len(canonical(job))
-        if size > ARGUMENT_BYTES.value // 2:
+        if size > PAYLOAD_BYTES:
             step = origins[label]
             yield _error(
                 "CT316",
                 f"the job of step `{step.name}` is {size} bytes, and Vertex AI hands it over as one word of a command",
                 step.origin,
-                f"make its command or its environment shorter: {ARGUMENT_BYTES.value // 2} bytes fit",
+                f"make its command or its environment shorter: {PAYLOAD_BYTES} bytes fit",
             )

@@ -81,7 +81,7 @@ def secret_address(project: str, name: str) -> str:
 
 def launches_job(step: Step) -> bool:
     """Whether a step needs what only a CustomJob has."""
-    return step.spot is not None or disk_gb(step.resources) > DISK_GB or step.resources.gpus > 0
+    return step.spot is not None or disk_gb(step.resources) > DISK_GB or step.resources.gpus > 0 or step.nodes > 1
 
 
 def job_seconds(step: Step) -> int:
@@ -97,20 +97,20 @@ def custom_job(system: System, step: Step, container: Mapping[str, Any]) -> dict
     if step.spot is not None:
         # A machine that is taken away is replaced; the command goes on from its checkpoints.
         scheduling |= {"strategy": "SPOT", "restart_job_on_worker_restart": True}
+    pool = {
+        "machine_spec": _machine(machine),
+        "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": disk_gb(step.resources)},
+        "container_spec": {
+            "image_uri": container["image"],
+            "command": _escaped(container["command"]),
+            "args": _escaped(container["args"]),
+            "env": container.get("env", []),
+        },
+    }
+    # The first pool has one machine, the primary one; the second the others.
+    others = [{**pool, "replica_count": step.nodes - 1}] if step.nodes > 1 else []
     job: dict[str, Any] = {
-        "worker_pool_specs": [
-            {
-                "machine_spec": _machine(machine),
-                "replica_count": 1,
-                "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": disk_gb(step.resources)},
-                "container_spec": {
-                    "image_uri": container["image"],
-                    "command": _escaped(container["command"]),
-                    "args": _escaped(container["args"]),
-                    "env": container.get("env", []),
-                },
-            }
-        ],
+        "worker_pool_specs": [{**pool, "replica_count": 1}, *others],
         "scheduling": scheduling,
         # Without it the user's code would run as Vertex's own agent.
         "service_account": str(settings["service_account"]),

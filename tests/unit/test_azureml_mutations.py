@@ -158,7 +158,7 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
     "checkpoints that are kept at the end": at(*JOBS, "train", "outputs", "ctc_checkpoints", "mode", value="upload"),
     "a command of an input that is not there": command("train", "inputs.valid", "inputs.other"),
     "a command that forgets an input": command("train", "valid=${{inputs.valid}}", "valid=/tmp"),
-    "a command with another expression": command("train", "shim.py", "${{secrets.x}}"),
+    "a command with another expression": command("predict_contender", "shim.py", "${{secrets.x}}"),
     "a path that is not quoted": command(
         "train", '"${{inputs.ctc_support}}/with_secrets.py"', "${{inputs.ctc_support}}/with_secrets.py"
     ),
@@ -168,7 +168,13 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
     "a step of 22 days": at(*JOBS, "decide", "limits", "timeout", value=22 * 86400),
     "a tier that is none": at(*JOBS, "train", "queue_settings", "job_tier", value="Cheap"),
     "a machine that is none": at(*JOBS, "train", "resources", "instance_type", value="Standard_X1"),
-    "two machines": at(*JOBS, "train", "resources", "instance_count", value=2),
+    "two machines": at(*JOBS, "measure_latency", "resources", "instance_count", value=2),
+    "fewer machines than the command is told of": at(*JOBS, "train", "resources", "instance_count", value=2),
+    "machines that are not told their ranks": without(*JOBS, "train", "distribution"),
+    "a command for each accelerator": at(*JOBS, "train", "distribution", "process_count_per_instance", value=8),
+    "ranks for one machine": at(
+        *JOBS, "measure_latency", "distribution", value={"type": "pytorch", "process_count_per_instance": 1}
+    ),
     "the user's code on the cluster": without(*JOBS, "train", "compute"),
     "the user's code as the runner": at(*JOBS, "train", "identity", "client_id", value="x"),
     "the user's code as somebody, for no secret": at(*JOBS, "measure_latency", "identity", value={"type": "managed"}),

@@ -152,7 +152,7 @@ def with_training(system: System, **fields: Any) -> System:
         ({"argv": ("python", "{{$.inputs}}")}, [("CT315", "training.argv")]),
         ({"argv": ("python", "$(HOME)")}, [("CT315", "training.argv")]),
         (
-            {"argv": ("python", "x" * 70_000), "resources": Resources(1, GIB, 200 * 10**9)},
+            {"argv": ("python", "x" * 100_000), "resources": Resources(1, GIB, 200 * 10**9)},
             [("CT316", "training.argv")],
         ),
     ],

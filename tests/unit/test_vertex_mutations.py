@@ -153,6 +153,13 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
         *POOL, "machine_spec", value={"machine_type": "e2-standard-4", "accelerator_type": "NVIDIA_TESLA_T4"}
     ),
     "two workers": in_job(*POOL, "replica_count", value=2),
+    "fewer workers than the command is told of": in_job("job_spec", "worker_pool_specs", 1, "replica_count", value=1),
+    "workers on other machines": in_job(
+        "job_spec", "worker_pool_specs", 1, "machine_spec", value={"machine_type": "e2-standard-4"}
+    ),
+    "workers in a third pool": in_job(
+        "job_spec", "worker_pool_specs", value=[{"replica_count": 1}, {"replica_count": 1}, {"replica_count": 1}]
+    ),
     "a disk that is smaller than none asked for": in_job(*POOL, "disk_spec", "boot_disk_size_gb", value=50),
     "a timeout in minutes": in_job("job_spec", "scheduling", "timeout", value="90m"),
     "an unknown strategy": in_job("job_spec", "scheduling", "strategy", value="CHEAP"),
