@@ -203,7 +203,19 @@ def test_ranks_are_counted_node_by_node(nowhere: pytest.MonkeyPatch) -> None:
     same = {"WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "7", "OMP_NUM_THREADS": "1"}
     assert all(item.items() >= same.items() for item in found)
     nowhere.setenv("OMP_NUM_THREADS", "8")
-    assert "OMP_NUM_THREADS" not in nodes.variables(nodes.Group(["a"], 7, [0], 2), 0, 0)
+    assert nodes.variables(nodes.Group(["a"], 7, [0], 2), 0, 0)["OMP_NUM_THREADS"] == "8"
+
+
+SET_BY_TORCHRUN = """
+    LOCAL_RANK RANK GROUP_RANK ROLE_RANK ROLE_NAME LOCAL_WORLD_SIZE WORLD_SIZE GROUP_WORLD_SIZE ROLE_WORLD_SIZE
+    MASTER_ADDR MASTER_PORT TORCHELASTIC_RESTART_COUNT TORCHELASTIC_MAX_RESTARTS TORCHELASTIC_RUN_ID
+    TORCHELASTIC_USE_AGENT_STORE TORCH_NCCL_ASYNC_ERROR_HANDLING
+"""
+"""pytorch/pytorch, torch/distributed/elastic/agent/server/local_elastic_agent.py: `worker_env`."""
+
+
+def test_every_variable_of_torchruns_is_set(nowhere: pytest.MonkeyPatch) -> None:
+    assert set(nodes.variables(nodes.Group(["a", "b"], 7, [1], 1), 1, 0)) == set(SET_BY_TORCHRUN.split())
 
 
 def command(script: str) -> list[str]:

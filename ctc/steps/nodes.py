@@ -107,9 +107,11 @@ def variables(group: Group, node: int, local: int) -> Words:
         "TORCHELASTIC_RESTART_COUNT": 0,
         "TORCHELASTIC_MAX_RESTARTS": 0,
         "TORCHELASTIC_RUN_ID": "none",
+        "TORCHELASTIC_USE_AGENT_STORE": False,
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING": os.environ.get("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"),
     }
-    if len(group.here) * group.processes > 1 and not os.environ.get("OMP_NUM_THREADS"):
-        found["OMP_NUM_THREADS"] = 1
+    if len(group.here) * group.processes > 1:
+        found["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or "1"
     return {name: str(value) for name, value in found.items()}
 
 
