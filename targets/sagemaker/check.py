@@ -19,6 +19,7 @@ Document = Mapping[str, Any]
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _IN_ML = re.compile(r"/opt/ml(/[A-Za-z0-9._-]+)+")
+_OWN_DISK = {machine.name for machine in (*INSTANCE_TYPES, *GPU_TYPES) if machine.local_disk_gb}
 _ROOTS = {"Version", "Metadata", "Parameters", "Steps"}
 
 
@@ -66,6 +67,9 @@ def _network(step: Document) -> Any:
 def _key(step: Document) -> Any:
     arguments = step["Arguments"]
     cluster = arguments.get("ResourceConfig") or arguments["ProcessingResources"]["ClusterConfig"]
+    if cluster["InstanceType"] in _OWN_DISK:
+        # Its hardware encrypts that disk; what it leaves has the key.
+        return (arguments.get("OutputDataConfig") or arguments.get("ProcessingOutputConfig", {})).get("KmsKeyId")
     return cluster.get("VolumeKmsKeyId")
 
 
@@ -120,6 +124,8 @@ def _cluster(cluster: Document, training: bool, nodes: int) -> Iterator[str]:
         yield f"asks for {cluster['InstanceCount']} instances, where its command is of {nodes}"
     if not 1 <= cluster["VolumeSizeInGB"] <= LIMITS["volume"].value:
         yield f"a volume of {cluster['VolumeSizeInGB']} GiB"
+    if "VolumeKmsKeyId" in cluster and cluster["InstanceType"] in _OWN_DISK:
+        yield f"{cluster['InstanceType']} has a disk of its own, which takes no key"
     if "VolumeKmsKeyId" in cluster and not KEY.fullmatch(cluster["VolumeKmsKeyId"]):
         yield f"{cluster['VolumeKmsKeyId']!r} is no key"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sagemaker_system
 import yaml
 from google.protobuf import json_format
 from hypothesis import given
@@ -22,6 +23,8 @@ from ctc.language.load import load_spec
 from ctc.targets.azureml import machines as azureml
 from ctc.targets.gpus import is_model
 from ctc.targets.kfp_check import check_platform
+from ctc.targets.sagemaker.check import job_steps
+from ctc.targets.sagemaker.check_bundle import check_bundle
 from ctc.targets.sagemaker.definition import places
 from ctc.targets.vertex import machines as vertex
 from ctc.targets.vertex.pipeline import payload
@@ -158,6 +161,23 @@ def test_a_model_that_only_trains_is_told_of_predictions(tmp_path: Path) -> None
     warned = [(item.code, item.severity, item.path) for item in made.diagnostics]
     assert warned == [("CT358", Severity.WARNING, "training.resources.gpu")]
     assert "predict-contender` runs without accelerators" in made.diagnostics[0].message
+
+
+def test_a_disk_of_its_own_takes_no_key_and_the_bundle_is_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sagemaker_system, "TRAINING", sagemaker_system.TRAINING.replace("300Gi", "300Gi, gpu: {type: t4}")
+    )
+    files = sagemaker_system.documents(sagemaker_system.full_system(tmp_path))
+    assert check_bundle(files) == []
+    [train] = [step for step in job_steps(files["pipelines/train.json"]) if step["Name"] == "train"]
+    assert "VolumeKmsKeyId" not in train["Arguments"]["ResourceConfig"]
+    train["Arguments"]["ResourceConfig"]["VolumeKmsKeyId"] = sagemaker_system.KEY
+    assert any("takes no key" in problem for problem in check_bundle(files))
+    del train["Arguments"]["ResourceConfig"]["VolumeKmsKeyId"]
+    del train["Arguments"]["OutputDataConfig"]["KmsKeyId"]
+    assert any("another key than the first job" in problem for problem in check_bundle(files))
 
 
 def test_kubeflow_names_the_nodes_that_the_spec_names(tmp_path: Path) -> None:
