@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sagemaker_system
+import vertex_system
 import yaml
 from google.protobuf import json_format
 from hypothesis import given
@@ -26,6 +27,7 @@ from ctc.targets.kfp_check import check_platform
 from ctc.targets.sagemaker.check import job_steps
 from ctc.targets.sagemaker.check_bundle import check_bundle
 from ctc.targets.sagemaker.definition import places
+from ctc.targets.vertex import bootstrap
 from ctc.targets.vertex import machines as vertex
 from ctc.targets.vertex.pipeline import payload
 
@@ -279,3 +281,10 @@ def test_machines_of_their_own_have_the_accelerators_that_their_names_tell() -> 
 def test_the_service_knows_the_accelerators() -> None:
     types = pytest.importorskip("google.cloud.aiplatform_v1", reason="google-cloud-aiplatform is not installed").types
     assert {item.accelerator for item in vertex.GPU_TYPES} <= set(types.AcceleratorType.__members__)
+
+
+def test_the_sheet_of_vertex_names_the_quota(tmp_path: Path) -> None:
+    """Three machines with one each train at once (`vertex_system.py`)."""
+    sheet = vertex_system.full_system(tmp_path)
+    lines = bootstrap.sheet(sheet).decode().splitlines()
+    assert [line for line in lines if "must allow 3 of `NVIDIA_TESLA_T4`" in line]
