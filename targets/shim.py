@@ -15,8 +15,8 @@ from ctc.language.secrets import secret_variable
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "shim": ("shim_files", "shim"),
     "probe": ("shim_files", "shim", "probe"),
-    "adapter": ("shim_files", "shim", "nodes", "adapter"),
-    "nodes": ("shim_files", "shim", "nodes"),
+    "adapter": ("shim_files", "shim", "meeting", "nodes", "adapter"),
+    "nodes": ("shim_files", "shim", "meeting", "nodes"),
     "with_secrets": ("with_secrets",),
 }
 """The modules of `ctc/steps` that a program is read from, in this order; the last one is started."""

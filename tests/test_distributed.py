@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import project
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ctc import targets
 from ctc.compiler.build import Built, build
 from ctc.compiler.lower import lower
 from ctc.language.load import load_spec
-from ctc.steps import nodes
+from ctc.steps import meeting, nodes
 from ctc.steps.shim import Places, Work
 from ctc.steps.shim_files import Failed
-from ctc.targets.shim import nodes_told
+from ctc.targets.shim import nodes_told, program
+from ctc.targets.vertex.pipeline import ESCAPED_INPUT, payload
 
 AT = "2024-02-19T06:00:00Z"
 TOGETHER = "  distributed: {nodes: 2, launcher: torchrun}\n  resources: {gpu: {type: t4, count: 2}, disk: 10Gi}\n"
@@ -222,10 +225,11 @@ def command(script: str) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(script)]
 
 
-def ran(here: list[int], script: str, outputs: dict[str, str], *, timeout: float = 30.0, retries: int = 0) -> None:
+def ran(script: str, outputs: dict[str, str], *, timeout: float = 30.0, retries: int = 0) -> None:
+    """All nodes on this machine."""
     arguments = argparse.Namespace(step="train", retries=retries, timeout=timeout)
     work = Work([*command(script), "{model}"], [], "", {}, "")
-    group = nodes.Group([f"127.0.0.{number}" for number in (1, 2)], nodes.free_port(), here, 1)
+    group = nodes.Group([f"127.0.0.{number}" for number in (1, 2)], nodes.free_port(), [0, 1], 1)
     nodes.as_nodes(group, arguments, work, Places({}, outputs, {}), lambda node: {"NODE": str(node)})
 
 
@@ -235,22 +239,179 @@ def model(tmp_path: Path) -> dict[str, str]:
     return {"model": str(tmp_path / "model")}
 
 
-WRITES = """
-    import os, pathlib, sys
-    pathlib.Path(sys.argv[1], os.environ["RANK"]).write_text(os.environ["NODE"])
+Machines = tuple[subprocess.Popen[str], subprocess.Popen[str]]
+
+
+def machines(folder: Path, script: str, *options: str) -> Machines:
+    """The program as two machines of Vertex AI run it, each with a folder of its own for the model."""
+    (folder / "nodes.py").write_text(program("nodes"))
+    # The one after it is that of the machines.
+    port = project.free_port()
+    cluster = {"workerpool0": [f"127.0.0.1:{port}"], "workerpool1": [f"127.0.0.1:{port}"]}
+    found = []
+    for pool in cluster:
+        (folder / pool).mkdir(exist_ok=True)
+        words = ["--step", "train", "--output", f"model={folder / pool}", "--timeout", "30", *options]
+        words += ["--option", "nodes=2", "--option", "processes=1", "--", *command(script), "{model}"]
+        told = json.dumps({"cluster": cluster, "task": {"type": pool, "index": 0}})
+        environment = {name: value for name, value in os.environ.items() if name != "CTC_MOUNTS"}
+        argv = [sys.executable, "-I", str(folder / "nodes.py"), *words]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        found.append(subprocess.Popen(argv, env={**environment, "CLUSTER_SPEC": told}, cwd=folder, **pipes))
+    return found[0], found[1]
+
+
+def ends(both: Machines) -> list[tuple[int, str]]:
+    """How each ended, and what it printed."""
+    try:
+        return [(process.returncode, text) for process in both for text in [process.communicate(timeout=60)[0]]]
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+
+
+MEETS = """
+    import os, pathlib, socket, sys, time
+    place, rank = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), os.environ["RANK"]
+    if rank == "0":
+        with socket.create_server(place) as server:
+            server.settimeout(20)
+            text = server.accept()[0].recv(100).decode()
+    else:
+        for _ in range(200):
+            try:
+                socket.create_connection(place).sendall(b"hello")
+                break
+            except OSError:
+                time.sleep(0.05)
+        text = "said"
+    pathlib.Path(sys.argv[1], rank).write_text(text)
 """
 
 
-def test_what_the_first_machine_writes_is_kept(model: dict[str, str]) -> None:
-    ran([0], WRITES, model)
-    assert os.listdir(model["model"]) == ["0"]
+def test_two_machines_meet_and_the_first_writes_the_model(tmp_path: Path) -> None:
+    found = ends(machines(tmp_path, MEETS))
+    assert [code for code, _ in found] == [0, 0], found
+    assert (tmp_path / "workerpool0" / "0").read_text() == "hello"
+    assert os.listdir(tmp_path / "workerpool1") == []
 
 
-def test_what_another_machine_writes_is_not(model: dict[str, str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        ran([1], WRITES, model)
-    assert ended.value.code == 0
-    assert os.listdir(model["model"]) == []
+def test_a_failure_on_one_machine_ends_the_try_of_all(tmp_path: Path) -> None:
+    script = """
+        import os, sys, time
+        if os.environ["RANK"] == "1":
+            sys.exit("no memory on rank 1")
+        time.sleep(50)
+    """
+    start = time.monotonic()
+    (first, told), (other, own) = ends(machines(tmp_path, script, "--retries", "1"))
+    assert (first, other) == (1, 1)
+    assert "train failed" in told and "machine 1 of 2: no memory on rank 1" in told
+    assert "exited with code 1 (2 tries)" in told and "exited with code 1 (2 tries)" in own
+    assert time.monotonic() - start < 30
+
+
+def test_all_machines_try_again_together(tmp_path: Path) -> None:
+    script = f"""
+        import os, pathlib, sys, time
+        rank, seen = os.environ["RANK"], pathlib.Path({str(tmp_path)!r}, "tries" + os.environ["RANK"])
+        number = len(seen.read_text()) if seen.exists() else 0
+        seen.write_text("x" * (number + 1))
+        # At its first try rank 0 ends well at once, and rank 1 fails later: both try again.
+        if rank == "1" and number == 0:
+            time.sleep(0.5)
+            sys.exit(3)
+        pathlib.Path(sys.argv[1], rank).write_text("model")
+    """
+    found = ends(machines(tmp_path, script, "--retries", "2"))
+    assert [code for code, _ in found] == [0, 0], found
+    assert [(tmp_path / f"tries{rank}").read_text() for rank in (0, 1)] == ["xx", "xx"]
+    assert os.listdir(tmp_path / "workerpool0") == ["0"]
+
+
+def test_time_that_is_up_on_one_is_up_on_all(tmp_path: Path) -> None:
+    script = "import os, time; time.sleep(0 if os.environ['RANK'] == '1' else 50)"
+    found = ends(machines(tmp_path, script, "--timeout", "1"))
+    assert [code for code, _ in found] == [124, 124], found
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_machine_that_is_gone_has_failed(gone: int, tmp_path: Path) -> None:
+    both = machines(tmp_path, "import time; print('UP', flush=True); time.sleep(50)")
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "UP\n"
+    both[gone].kill()
+    (code, told) = ends(both)[1 - gone]
+    assert code == 1
+    assert ("machine 1 of 2: it is gone" if gone else "another machine failed") in told
+
+
+def test_machines_that_do_not_come_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "PATIENCE_SECONDS", 0.3)
+    port = project.free_port()
+    with pytest.raises(Failed, match=r"the first of the machines does not answer within 0\.3 seconds"):
+        meeting.Other("127.0.0.1", port, 1).begin()
+    first = meeting.First(port, 3)
+    with first.server, pytest.raises(Failed, match=r"1 of 3 machines came within 0\.3 seconds"):
+        first.begin()
+
+
+def test_the_workers_of_vertex_run_what_is_compiled(tmp_path: Path) -> None:
+    """Both pools of the emitted job, side by side, with what the service sets: the model is that of one machine."""
+    made = built(tmp_path, "vertex", "torchrun")
+    assert made.bundle is not None
+    [content] = [item.content for item in made.bundle.artifacts if item.path == "pipelines/train.json"]
+    job = payload(json.loads(content)["pipelineSpec"]["deploymentSpec"]["executors"]["exec-train"])
+    assert job is not None
+    pools, port = job["job_spec"]["worker_pool_specs"], project.free_port()
+    assert [pool["replica_count"] for pool in pools] == [1, 1]
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "rows").mkdir()
+    rows = [
+        {"shop": "abc"[number % 3], "amount": number % 90, "price": 5, "bought": number % 2} for number in range(60)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows" / "data.parquet")
+    artifact = {
+        name: {"artifacts": [{"uri": str(tmp_path / folder)}]}
+        for name, folder in (("train", "rows"), ("valid", "rows"))
+    }
+    output = tmp_path / "told" / "output.json"
+    given = {
+        "inputs": {"artifacts": artifact, "parameterValues": {"attempt": "a"}},
+        "outputs": {
+            "artifacts": {"model": {"artifacts": [{"uri": str(tmp_path / "model")}]}}, "outputFile": str(output),
+        },
+    }  # fmt: skip
+    cluster = {f"workerpool{number}": [f"127.0.0.1:{port}"] for number in range(2)}
+    found = []
+    for number, pool in enumerate(pools):
+        container = pool["container_spec"]
+        words = [json.dumps(given) if word == ESCAPED_INPUT else word for word in container["args"]]
+        words[words.index("--checkpoints") + 1] = str(tmp_path / "kept")
+        words = [sys.executable if word == "python" else word for word in words]
+        told = {"cluster": cluster, "task": {"type": f"workerpool{number}", "index": 0}}
+        environment = {name: value for name, value in os.environ.items() if name != "CTC_MOUNTS"}
+        environment |= {item["name"]: item["value"] for item in container["env"]} | {"CLUSTER_SPEC": json.dumps(told)}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        argv = [sys.executable, *container["command"][1:], *words]
+        found.append(subprocess.Popen(argv, env=environment, cwd=tmp_path, **pipes))
+    done = ends((found[0], found[1]))
+
+    assert [code for code, _ in done] == [0, 0], done
+    ranks = sorted(line.split()[1] for _, text in done for line in text.splitlines() if line.startswith("RANK"))
+    assert ranks == ["0", "1", "2", "3"]
+    assert json.loads((tmp_path / "model" / "model.json").read_text()) == {
+        f"{shop}|{big}|False": pytest.approx(rate(rows, shop, big)) for shop in "abc" for big in (False, True)
+    }
+    assert json.loads(output.read_text())["artifacts"]["model"]
+
+
+def rate(rows: list[dict[str, Any]], shop: str, big: bool) -> float:
+    """Of the sales of a shop, as the training smooths it."""
+    bought = [row["bought"] for row in rows if row["shop"] == shop and (row["amount"] > 50) is big]
+    return (sum(bought) + 0.5) / (len(bought) + 1.0)
 
 
 def test_one_that_fails_ends_the_others_and_is_told(model: dict[str, str], capfd: pytest.CaptureFixture[str]) -> None:
@@ -262,14 +423,14 @@ def test_one_that_fails_ends_the_others_and_is_told(model: dict[str, str], capfd
     """
     start = time.monotonic()
     with pytest.raises(Failed, match="no memory on rank 1") as failed:
-        ran([0, 1], script, model, retries=1)
+        ran(script, model, retries=1)
     assert "exited with code 1 (2 tries)" in str(failed.value)
     assert time.monotonic() - start < 20
 
 
 def test_all_are_ended_when_time_is_up(model: dict[str, str]) -> None:
     with pytest.raises(Failed, match=r"ran longer than 0\.5 seconds") as failed:
-        ran([0, 1], "import time; time.sleep(60)", model, timeout=0.5)
+        ran("import time; time.sleep(60)", model, timeout=0.5)
     assert failed.value.code == 124
 
 
@@ -285,8 +446,6 @@ def test_a_platforms_script_finds_its_host_where_it_looks(
     interface: str, wanted: dict[str, str], tmp_path: Path
 ) -> None:
     """The adapter as its own process, as an image runs it: each node's script sees its own host, and all of them."""
-    from ctc.targets.shim import program
-
     for name in ("train", "model"):
         (tmp_path / name).mkdir()
     (tmp_path / "adapter.py").write_text(program("adapter"))
@@ -316,8 +475,6 @@ def test_a_platforms_script_finds_its_host_where_it_looks(
 
 
 def test_the_platform_ends_all_of_them(tmp_path: Path) -> None:
-    from ctc.targets.shim import program
-
     (tmp_path / "nodes.py").write_text(program("nodes"))
     script = "import time; print('UP', flush=True); time.sleep(60)"
     argv = [sys.executable, "-I", str(tmp_path / "nodes.py"), "--step", "train", "--output", f"model={tmp_path / 'm'}"]

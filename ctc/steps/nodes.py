@@ -3,7 +3,8 @@
 Each machine runs this program, which finds out from the platform which one it is, and starts the processes of its own
 node with the variables that torchrun sets (PyTorch, `torch.distributed.run`); ranks are counted node by node. The
 processes meet at `MASTER_ADDR:MASTER_PORT`, where that of rank 0 listens; torchrun itself is not needed. If one of them
-fails, the others on its machine are ended. What a node but the first writes to an output is not kept.
+fails, all are ended, on every machine, and all are tried again. What a node but the first writes to an output is not
+kept.
 
 On one machine, where `CTC_MOUNTS` stands for the object store, one program starts the processes of all nodes.
 """
@@ -19,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
+from ctc.steps.meeting import BROKEN, LATE, WELL, Alone, First, Other
 from ctc.steps.shim import (
     GRACE_SECONDS,
     RUNNING,
@@ -38,6 +40,7 @@ from ctc.steps.shim import (
 from ctc.steps.shim_files import Failed
 
 Words = Dict[str, str]
+Meeting = Union[Alone, First, Other]
 Start = Callable[[List[str], Optional[str], Words, float], Tuple[Optional[int], str]]
 
 MASTER_PORT, PAUSE_SECONDS = 29500, 0.05
@@ -115,12 +118,14 @@ def variables(group: Group, node: int, local: int) -> Words:
     return {name: str(value) for name, value in found.items()}
 
 
-def together(group: Group, of_node: Callable[[int], Words]) -> Start:
-    """What runs a command as all processes of this machine at once; `of_node` are more variables of each node's."""
+def together(group: Group, meeting: Meeting, of_node: Callable[[int], Words]) -> Start:
+    """What runs a command as all processes of this machine at once, as one of its group; `of_node` are more variables
+    of each node's."""
 
     def start(argv: List[str], cwd: Optional[str], environment: Words, timeout: float) -> Tuple[Optional[int], str]:
-        """The exit code and the last lines of the first process that failed; else those of the lowest rank."""
+        """The exit code and the last lines of the first process that failed, on whichever machine; else of rank 0."""
         signal.signal(signal.SIGTERM, obey)
+        meeting.begin()
         RUNNING.clear()
         for node in group.here:
             for local in range(group.processes):
@@ -130,20 +135,45 @@ def together(group: Group, of_node: Callable[[int], Words]) -> Start:
         read = [streamed(process) for process in processes]
         if STOPPED:
             end_all(processes, signal.SIGTERM)
-        first = wait(processes, time.monotonic() + timeout if timeout else None)
+        end = time.monotonic() + timeout if timeout else None
+        verdict, lines, code = followed(processes, [tail for _, tail in read], end, meeting)
+        if verdict == LATE:
+            end_all(processes, signal.SIGTERM)
+            patience = time.monotonic() + GRACE_SECONDS
+            while None in [process.poll() for process in processes] and time.monotonic() < patience:
+                time.sleep(PAUSE_SECONDS)
         end_all(processes, signal.SIGKILL)
-        for process in processes:
-            process.wait()
-        RUNNING.clear()
         for index, process in enumerate(processes):
-            assert process.stdout is not None
+            process.wait()
             read[index][0].join(GRACE_SECONDS)
+            assert process.stdout is not None
             process.stdout.close()
-        if first is None:
-            return None, last_lines_of(read[0][1])
-        return processes[first].returncode, last_lines_of(read[first][1])
+        RUNNING.clear()
+        return None if verdict == LATE else code if verdict == BROKEN else 0, lines
 
     return start
+
+
+def followed(
+    processes: List[subprocess.Popen[bytes]], tails: List[bytearray], end: Optional[float], meeting: Meeting
+) -> Tuple[bytes, str, int]:
+    """Until the try has come to something on all machines: what, the last lines, and a code where it failed."""
+    ended, said, code = b"", "", 1
+    while True:
+        codes = [process.poll() for process in processes]
+        failed = [index for index, found in enumerate(codes) if found]
+        if not ended and failed:
+            # The other pipes are read to their end later; this one says why.
+            time.sleep(PAUSE_SECONDS)
+            ended, said, code = BROKEN, last_lines_of(tails[failed[0]]), codes[failed[0]] or 1
+        elif not ended and None not in codes:
+            ended, said = WELL, last_lines_of(tails[0])
+        elif not ended and end is not None and time.monotonic() > end:
+            ended, said = LATE, last_lines_of(tails[0])
+        verdict, lines = meeting.look(ended, said)
+        if verdict:
+            return verdict, lines, code
+        time.sleep(PAUSE_SECONDS)
 
 
 def end_all(processes: List[subprocess.Popen[bytes]], number: int) -> None:
@@ -151,27 +181,19 @@ def end_all(processes: List[subprocess.Popen[bytes]], number: int) -> None:
         end_group(process, number)
 
 
-def wait(processes: List[subprocess.Popen[bytes]], end: Optional[float]) -> Optional[int]:
-    """The index of the first process that failed, 0 where all ended well, None where time was up."""
-    while True:
-        codes = [process.poll() for process in processes]
-        failed = [index for index, code in enumerate(codes) if code]
-        if failed or None not in codes:
-            return failed[0] if failed else 0
-        if end is not None and time.monotonic() > end:
-            end_all(processes, signal.SIGTERM)
-            patience = time.monotonic() + GRACE_SECONDS
-            while None in [process.poll() for process in processes] and time.monotonic() < patience:
-                time.sleep(PAUSE_SECONDS)
-            return None
-        time.sleep(PAUSE_SECONDS)
+def meeting_of(group: Group) -> Meeting:
+    """How the machines of a group begin and end their tries."""
+    if len(group.here) == len(group.hosts):
+        return Alone()
+    rank = group.here[0]
+    return Other(group.hosts[0], group.port + 1, rank) if rank else First(group.port + 1, len(group.hosts))
 
 
 def as_nodes(
     group: Group, arguments: argparse.Namespace, work: Work, places: Places, of_node: Callable[[int], Words]
 ) -> None:
     """Runs the command as its group does. On a machine that is not the first, outputs are folders that go with it."""
-    start = together(group, of_node)
+    start = together(group, meeting_of(group), of_node)
     if group.here[0] == 0:
         run(arguments, work, places, start)
         return
