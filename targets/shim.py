@@ -53,6 +53,31 @@ def after_secrets(name: str) -> str:
     return f"{first}{_START}\n    before()\n\n\n{program(name).replace(_FUTURE, '', 1)}"
 
 
+@functools.cache
+def bare(text: str) -> str:
+    """A program without its comments and docstrings, for where it must be short."""
+    # Here and not above: few specs need it, and it takes longer than compiling one.
+    import ast
+    import io
+    import tokenize
+
+    gone: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        body = getattr(node, "body", None)
+        for item in body if isinstance(body, list) and len(body) > 1 else ():
+            if (
+                isinstance(item, ast.Expr)
+                and isinstance(item.value, ast.Constant)
+                and isinstance(item.value.value, str)
+            ):
+                gone |= set(range(item.lineno, (item.end_lineno or item.lineno) + 1))
+    lines = text.splitlines(keepends=True)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and lines[token.start[0] - 1].lstrip().startswith("#"):
+            gone.add(token.start[0])
+    return re.sub(r"\n{3,}", "\n\n", "".join(line for number, line in enumerate(lines, 1) if number not in gone))
+
+
 def secret_words(step: Step, address: Callable[[str], str]) -> Iterator[str]:
     """What `with_secrets` is told: of each secret its variable, the one that holds it on one machine, its address."""
     for name, secret in step.secrets:

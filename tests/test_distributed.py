@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import project
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import vertex_system
 
 from ctc import targets
 from ctc.compiler.build import Built, build
@@ -25,7 +27,8 @@ from ctc.language.load import load_spec
 from ctc.steps import meeting, nodes
 from ctc.steps.shim import Places, Work
 from ctc.steps.shim_files import Failed
-from ctc.targets.shim import nodes_told, program
+from ctc.targets import vertex
+from ctc.targets.shim import PROGRAMS, after_secrets, bare, nodes_told, program
 from ctc.targets.vertex.pipeline import ESCAPED_INPUT, payload
 
 AT = "2024-02-19T06:00:00Z"
@@ -406,6 +409,27 @@ def test_the_workers_of_vertex_run_what_is_compiled(tmp_path: Path) -> None:
         f"{shop}|{big}|False": pytest.approx(rate(rows, shop, big)) for shop in "abc" for big in (False, True)
     }
     assert json.loads(output.read_text())["artifacts"]["model"]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_bare_program_is_the_same_without_what_people_read(name: str) -> None:
+    def bones(text: str) -> list[str]:
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and len(body) > 1:
+                texts = [item for item in body if isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)]
+                node.body = [item for item in body if item not in texts]  # type: ignore[attr-defined]
+        return ast.dump(tree).split(",")
+
+    whole = after_secrets(name) if name != "with_secrets" else program(name)
+    assert bones(bare(whole)) == bones(whole)
+    assert len(bare(whole)) < 0.85 * len(whole)
+
+
+def test_the_largest_job_fits_into_a_word(tmp_path: Path) -> None:
+    """Secrets, accelerators and several machines at once."""
+    assert vertex.limits(vertex_system.full_system(tmp_path)) == ()
 
 
 def rate(rows: list[dict[str, Any]], shop: str, big: bool) -> float:

@@ -19,6 +19,7 @@ from typing import Any
 from ctc.compiler.bundle import canonical
 from ctc.compiler.ir import Pipeline, Step, System
 from ctc.targets.kfp_ir import executor_name, pipeline_spec
+from ctc.targets.shim import bare
 from ctc.targets.vertex.machines import DISK_GB, MachineType, disk_gb, smallest
 
 LAUNCHER_IMAGE = "gcr.io/ml-pipeline/google-cloud-pipeline-components:2.22.0"
@@ -93,6 +94,10 @@ def custom_job(system: System, step: Step, container: Mapping[str, Any]) -> dict
     """The CustomJob of a step, in the launcher's spelling (snake_case)."""
     machine = smallest(step.resources)
     settings = system.settings
+    command = container["command"]
+    if step.nodes > 1:
+        # Each of the two pools has it, inside of one word.
+        command = [*command[:-1], bare(command[-1])]
     scheduling: dict[str, Any] = {"timeout": f"{job_seconds(step)}s"}
     if step.spot is not None:
         # A machine that is taken away is replaced; the command goes on from its checkpoints.
@@ -102,7 +107,7 @@ def custom_job(system: System, step: Step, container: Mapping[str, Any]) -> dict
         "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": disk_gb(step.resources)},
         "container_spec": {
             "image_uri": container["image"],
-            "command": _escaped(container["command"]),
+            "command": _escaped(command),
             "args": _escaped(container["args"]),
             "env": container.get("env", []),
         },
