@@ -97,7 +97,7 @@ def custom_job(system: System, step: Step, container: Mapping[str, Any]) -> dict
     command = container["command"]
     if step.nodes > 1:
         # Each of the two pools has it, inside of one word.
-        command = [*command[:-1], bare(command[-1])]
+        command = [*command[:-1], *map(bare, command[-1:])]
     scheduling: dict[str, Any] = {"timeout": f"{job_seconds(step)}s"}
     if step.spot is not None:
         # A machine that is taken away is replaced; the command goes on from its checkpoints.
