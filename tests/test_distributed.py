@@ -452,6 +452,36 @@ def test_one_that_fails_ends_the_others_and_is_told(model: dict[str, str], capfd
     assert time.monotonic() - start < 20
 
 
+def test_lines_of_several_processes_stay_whole(
+    model: dict[str, str], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    script = """
+        import os, pathlib, sys, time
+        for number in range(20):
+            for part in ("rank", os.environ["RANK"], "line", str(number)):
+                os.write(1, part.encode() + b" ")
+                time.sleep(0.002)
+            os.write(1, b"\\n")
+        os.write(1, b"no end")
+        pathlib.Path(sys.argv[1], "m").touch()
+    """
+    ran(script, model)
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    for rank in "01":
+        assert [line for line in lines if line.startswith(f"rank {rank} ")] == [
+            f"rank {rank} line {n} " for n in range(20)
+        ]
+    assert sum(line.count("no end") for line in lines) == 2
+
+
+def test_a_line_without_an_end_is_not_kept_back_for_ever(
+    model: dict[str, str], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    script = "import os, pathlib, sys; os.write(1, b'x' * 100000); pathlib.Path(sys.argv[1], 'm').touch()"
+    ran(script, model)
+    assert capfdbinary.readouterr().out.count(b"x") == 200_000
+
+
 def test_all_are_ended_when_time_is_up(model: dict[str, str]) -> None:
     with pytest.raises(Failed, match=r"ran longer than 0\.5 seconds") as failed:
         ran("import time; time.sleep(60)", model, timeout=0.5)

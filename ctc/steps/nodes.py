@@ -132,7 +132,7 @@ def together(group: Group, meeting: Meeting, of_node: Callable[[int], Words]) ->
                 own = {**environment, **of_node(node), **variables(group, node, local)}
                 RUNNING.append(started(argv, cwd, own))
         processes = list(RUNNING)
-        read = [streamed(process) for process in processes]
+        read = [streamed(process, lines=True) for process in processes]
         if STOPPED:
             end_all(processes, signal.SIGTERM)
         end = time.monotonic() + timeout if timeout else None

@@ -98,17 +98,23 @@ def started(argv: list[str], cwd: str | None, environment: dict[str, str]) -> su
         raise Failed("cannot run %r: %s; is it in the image and on PATH?" % (argv[0], error.strerror), 127) from error
 
 
-def streamed(process: subprocess.Popen[bytes]) -> tuple[threading.Thread, bytearray]:
-    """Passes a process's output on as it comes; its end is kept in what is returned."""
+def streamed(process: subprocess.Popen[bytes], lines: bool = False) -> tuple[threading.Thread, bytearray]:
+    """Passes a process's output on as it comes, or in whole `lines`; its end is kept in what is returned."""
     assert process.stdout is not None
     tail, output = bytearray(), process.stdout.fileno()
 
     def stream() -> None:
+        rest = b""
         for chunk in iter(lambda: os.read(output, 65536), b""):
             tail.extend(chunk)
             del tail[:-TAIL_BYTES]
+            if lines:
+                head, end, rest = (rest + chunk).rpartition(b"\n")
+                chunk, rest = (head + end + rest, b"") if len(rest) > TAIL_BYTES else (head + end, rest)
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
+        sys.stdout.buffer.write(rest)
+        sys.stdout.buffer.flush()
 
     reader = threading.Thread(target=stream, daemon=True)
     reader.start()
