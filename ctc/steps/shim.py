@@ -113,7 +113,7 @@ def streamed(process: subprocess.Popen[bytes], lines: bool = False) -> tuple[thr
                 chunk, rest = (head + end + rest, b"") if len(rest) > TAIL_BYTES else (head + end, rest)
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
-        sys.stdout.buffer.write(rest)
+        sys.stdout.buffer.write(rest + b"\n" if rest else b"")
         sys.stdout.buffer.flush()
 
     reader = threading.Thread(target=stream, daemon=True)
