@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ctc.targets.kfp_ir import PIPELINE_NAME
+from ctc.targets.kfp_ir import GPU, PIPELINE_NAME
 
 CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] (==|!=) (true|false)")
 """The one form that is emitted, and its negations: anything richer cannot be checked against a run."""
 COMPLETED = "ALL_UPSTREAM_TASKS_COMPLETED"
 _TASK_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_COUNT = re.compile("[1-9][0-9]*")
 _PLACEHOLDER = re.compile(r"\{\{\$(?!\}\})")
 _KINDS = {"parameters": ("Parameter", "parameterType"), "artifacts": ("Artifact", "artifactType")}
 
@@ -243,6 +244,13 @@ def _executor(name: str, executor: Mapping[str, Any]) -> Iterator[str]:
         yield f"executor {name}: is not handed its executor input"
     if any(_PLACEHOLDER.search(word) for word in words):
         yield f"executor {name}: holds a placeholder that not every server fills"
+    asked = container.get("resources", {}).get("accelerator")
+    if asked is not None:
+        count = asked.get("count")
+        if asked != {"type": GPU, "count": count, "resourceType": GPU, "resourceCount": count} or not _COUNT.fullmatch(
+            str(count)
+        ):
+            yield f"executor {name}: asks older and newer servers for other accelerators, or for none"
     names = [entry["name"] for entry in container.get("env", [])]
     if len(set(names)) != len(names):
         yield f"executor {name}: sets a variable of its environment twice"

@@ -8,11 +8,11 @@ a condition's operand up by the shape of its name, and skips the branch without 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step
-from ctc.targets.shim import program, step_options
+from ctc.targets.shim import after_secrets, program, secret_words, step_options
 
 SCHEMA_VERSION = "2.1.0"
 SDK_VERSION = "kfp-2.17.0"
@@ -22,14 +22,20 @@ PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 BODY = "body"
 """The sub-DAG of all but the exit task, which thus has one dependency: a server keeps one exit hook for each."""
 FINAL_STATUS = "final_status"
+GPU = "nvidia.com/gpu"
+"""What NVIDIA's device plugin calls an accelerator, whatever its model."""
 ARTIFACT_TYPE = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
 EXECUTOR_INPUT = ("--executor_input", "{{$}}", "--executor-main", "kfp.dsl.executor_main")
 """`{{$}}` is the only placeholder that all servers fill; the last word is what Kubeflow's local runner asks for."""
 
 
-def pipeline_spec(pipeline: Pipeline, root: str) -> dict[str, Any]:
-    """The PipelineSpec of `pipeline`, whose artifacts live below the URI `root`."""
-    parts = _Parts(root)
+def pipeline_spec(pipeline: Pipeline, root: str, secret: Callable[[str], str] | None = None) -> dict[str, Any]:
+    """The PipelineSpec of `pipeline`, whose artifacts live below the URI `root`.
+
+    `secret` is the address of a secret by its name, where steps read theirs by themselves; None where they are handed
+    over by the second document (`kfp_secrets.py`).
+    """
+    parts = _Parts(root, secret)
     parameters = [parameter.name for parameter in pipeline.parameters]
     if pipeline.on_exit is None:
         tasks = parts.dag(pipeline.body, _Scope(parameters)).tasks
@@ -114,8 +120,9 @@ class _Scope:
 class _Parts:
     """The components and executors that all DAGs share."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, secret: Callable[[str], str] | None) -> None:
         self.root = root
+        self.secret = secret
         self.components: dict[str, Any] = {}
         self.executors: dict[str, Any] = {}
 
@@ -172,7 +179,7 @@ class _Parts:
                 artifacts={name: {"artifactType": ARTIFACT_TYPE} for name in step.outputs},
             ),
         )
-        self.executors[executor_name(step.name)] = {"container": _container(step, self.root)}
+        self.executors[executor_name(step.name)] = {"container": _container(step, self.root, self.secret)}
         inputs = _without_empty(parameters=parameters, artifacts=artifacts)
         task = _without_empty(componentRef={"name": f"comp-{step.name}"}, inputs=inputs)
         scope.add(step.name, task)
@@ -209,9 +216,12 @@ def _guarded(parts: _Parts, body: tuple[Node, ...], on_exit: Step, parameters: l
     return scope.tasks
 
 
-def _container(step: Step, root: str) -> dict[str, Any]:
+def _container(step: Step, root: str, secret: Callable[[str], str] | None) -> dict[str, Any]:
     if step.runs is Runs.RUNTIME:
         command, args = ["python3", "-m", "ctc.step", step.name], [*EXECUTOR_INPUT]
+    elif secret is not None and step.secrets:
+        command = ["python3", "-u", "-c", after_secrets(step.program)]
+        args = [*secret_words(step, secret), *_shim_arguments(step, root)]
     else:
         command, args = ["python3", "-u", "-c", program(step.program)], [*_shim_arguments(step, root)]
     container: dict[str, Any] = {
@@ -240,12 +250,16 @@ def _shim_arguments(step: Step, root: str) -> Iterator[str]:
 
 def _resources(step: Step) -> dict[str, Any]:
     """Numbers and strings both: older servers read only the numbers (memory in 10^9 bytes), newer ones the strings."""
-    return {
+    made: dict[str, Any] = {
         "cpuLimit": float(step.resources.cpu),
         "memoryLimit": step.resources.memory_bytes / 1e9,
         "resourceCpuLimit": f"{step.resources.cpu:g}",
         "resourceMemoryLimit": quantity(step.resources.memory_bytes),
     }
+    if step.resources.gpus:
+        count = str(step.resources.gpus)
+        made["accelerator"] = {"type": GPU, "count": count, "resourceType": GPU, "resourceCount": count}
+    return made
 
 
 def quantity(size: int) -> str:

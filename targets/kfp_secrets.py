@@ -18,13 +18,13 @@ KEY = "value"
 """The key of a Kubernetes secret that `{secret: NAME}` means; `NAME/KEY` names another."""
 
 
-def platform_spec(pipeline: Pipeline) -> dict[str, Any]:
-    """The PlatformSpec of a pipeline; empty if none of its steps has a secret."""
-    executors = {
-        executor_name(step.name): {"secretAsEnv": [_as_env(*item) for item in sorted(step.secrets)]}
-        for step in pipeline.steps()
-        if step.secrets
-    }
+def platform_spec(pipeline: Pipeline, more: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """The PlatformSpec of a pipeline, with `more` of each executor; empty if there is nothing to say of any."""
+    executors: dict[str, dict[str, Any]] = {name: dict(fields) for name, fields in (more or {}).items()}
+    for step in pipeline.steps():
+        if step.secrets:
+            fields = executors.setdefault(executor_name(step.name), {})
+            fields["secretAsEnv"] = [_as_env(*item) for item in sorted(step.secrets)]
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}} if executors else {}
 
 

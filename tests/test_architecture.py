@@ -91,7 +91,7 @@ def test_modules_stay_small(path: Path) -> None:
 def test_only_the_shell_prints_or_exits(path: Path) -> None:
     """The step, what runs in the user's image, and `kfp_rehearse.py` are programs of their own."""
     own_image = {("step",), ("targets", "kfp_rehearse"), ("__main__",)}
-    programs = own_image | {("steps", program) for program in ("shim", "probe", "adapter", "with_secrets")}
+    programs = own_image | {("steps", program) for program in ("shim", "probe", "adapter", "nodes", "with_secrets")}
     own = module_of(path)
     if own[0] == "cli" or own in programs:
         return

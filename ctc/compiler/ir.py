@@ -40,11 +40,13 @@ class Parameter(Value):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Resources(Value):
-    """What one container is given; `cpu` counts virtual CPUs."""
+    """What one container is given; `cpu` counts virtual CPUs, `gpus` accelerators of the model `gpu_type` (`t4`)."""
 
     cpu: float
     memory_bytes: int
     disk_bytes: int
+    gpus: int = 0
+    gpu_type: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,7 +73,7 @@ class Step(Value):
     the variables of its command whose values are secrets, each with the secret's name. A step with `checkpoints` is
     given a folder that every try and every launch of its attempt finds again. `program` is what runs the command
     (`targets/shim.py`): the `shim` to its end, the `adapter` with another platform's variables around it, the `probe`
-    as a server that it asks; it is told `options`.
+    as a server that it asks, `nodes` several times at once, on as many machines; it is told `options`.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Step(Value):
     checkpoints: bool = False
     csv: str = ""
     program: str = "shim"
+    nodes: int = 1
     options: tuple[tuple[str, str], ...] = ()
 
 

@@ -15,7 +15,6 @@ from ctc.compiler.ir import (
     Parameter,
     Pipeline,
     Ref,
-    Resources,
     Runs,
     Server,
     Spot,
@@ -23,6 +22,7 @@ from ctc.compiler.ir import (
     System,
     Wakes,
 )
+from ctc.compiler.machines import accelerated, on_nodes, resources
 from ctc.compiler.scoring import measurements, measuring_step, score_step
 from ctc.compiler.training import fill_hyperparameters, plain
 from ctc.compiler.triggers import meaning
@@ -82,11 +82,10 @@ def lower(spec: Spec, target: str) -> System:
 
 def _servers(spec: Spec) -> Iterator[Server]:
     for entry in spec.serving:
-        online, machine = entry.online, entry.resources
+        online = entry.online
         if online is not None:
-            resources = Resources(machine.cpu, machine.memory, machine.disk)
             about = (online.image, online.port, online.health, online.route, online.capture)
-            yield Server(entry.name, *about, entry.instances.min, resources)
+            yield Server(entry.name, *about, entry.instances.min, resources(entry.resources))
 
 
 def bucket_uri(bucket: str, target: str = "") -> str:
@@ -227,9 +226,8 @@ class _Builder:
             outputs=("prepared", *(f"{READY}{name}" for name in self._prepared_parts())),
             apply=fill_hyperparameters(prepare.apply, training.hyperparameters),
         )
-        machine = prepare.resources
-        resources = Resources(machine.cpu, machine.memory, machine.disk)
-        return (replace(step, image=prepare.image or training.image, resources=resources, timeout=prepare.timeout),)
+        image, machine = prepare.image or training.image, resources(prepare.resources)
+        return (replace(step, image=image, resources=machine, timeout=prepare.timeout),)
 
     def _prepared_parts(self) -> tuple[str, ...]:
         """Nothing is prepared where there are never any rows."""
@@ -245,7 +243,7 @@ class _Builder:
         inputs = {
             name: Ref("prepare", f"{READY}{name}") if name in ready else self._rows(name) for name in ("train", "valid")
         }
-        return self._users(
+        step = self._users(
             "train",
             origin="training.argv",
             argv=training.argv,
@@ -256,6 +254,7 @@ class _Builder:
             checkpoints=True,
             spot=None if training.spot is None else Spot(training.spot.checkpoint, training.spot.max_wait),
         )
+        return on_nodes(step, training.distributed)
 
     def _predict_contender(self) -> Step:
         prepare = self.spec.prepare
@@ -304,7 +303,7 @@ class _Builder:
             imports=imports,
             secrets=tuple((name, value.secret) for name, value in training.env.items() if isinstance(value, Secret)),
             csv=self.csv,
-            resources=Resources(training.resources.cpu, training.resources.memory, training.resources.disk),
+            resources=resources(training.resources),
             timeout=training.timeout,
             retries=training.retries,
             **fields,
@@ -354,6 +353,7 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
                 features.append(("trigger.drift", f"triggers.{trigger.name}"))
             case PerformanceTrigger():
                 features.append(("trigger.performance", f"triggers.{trigger.name}"))
+    features += [("step.gpu", path) for path in accelerated(spec)]
     features += [("serving.online", f"serving.{entry.name}") for entry in spec.serving if entry.online is not None]
     if spec.notifications:
         features.append(("notifications", "notifications"))
@@ -365,4 +365,7 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
         features.append(("step.secrets", "training.env"))
     if spec.training.spot is not None:
         features.append(("step.spot", "training.spot"))
+    if spec.training.distributed is not None:
+        kind = "step.distributed" if spec.training.distributed.launcher == "torchrun" else "step.mpi"
+        features.append((kind, "training.distributed"))
     return tuple(sorted(set(features)))

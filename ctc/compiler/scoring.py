@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ctc.compiler.ir import Ref, Resources, Runs, Step
+from ctc.compiler.ir import Ref, Runs, Step
+from ctc.compiler.machines import resources
 from ctc.compiler.training import plain
 from ctc.language.requests import RATE, requests
 from ctc.language.spec import Gate, Score, Secret, Spec
@@ -64,7 +65,7 @@ def measured_by(spec: Spec) -> dict[str, Measurement]:
 
 def measuring_step(measurement: Measurement) -> Step:
     """Starts the contender's server, and asks it."""
-    online, machine = measurement.online, measurement.serving.resources
+    online = measurement.online
     count = requests(measurement.rate)
     lasts = timedelta(seconds=(count + WARM_UP) / measurement.rate + 2 * measurement.timeout)
     return Step(
@@ -75,7 +76,7 @@ def measuring_step(measurement: Measurement) -> Step:
         argv=online.argv,
         inputs=(("model", Ref("train", "model")), ("requests", Ref("snapshot", "requests"))),
         outputs=("timings",),
-        resources=Resources(machine.cpu, machine.memory, machine.disk),
+        resources=resources(measurement.serving.resources),
         timeout=START + lasts,
         program="probe",
         options=(
@@ -105,7 +106,7 @@ def score_step(spec: Spec, score: Score, model: str) -> Step:
         secrets=tuple((name, value.secret) for name, value in training.env.items() if isinstance(value, Secret)),
         inputs=(("predictions", Ref(f"predict-{model}", "predictions")), ("holdout", Ref("snapshot", "holdout"))),
         outputs=("out",),
-        resources=Resources(training.resources.cpu, training.resources.memory, training.resources.disk),
+        resources=resources(training.resources),
         timeout=training.timeout,
         retries=training.retries,
     )

@@ -37,6 +37,7 @@ def digest(spec: Spec) -> str:
         "env": {name: plain(value) for name, value in training.env.items()},
         "inputs": {given.name: given.digest for given in training.inputs},
         "format": row_format(spec),
+        **({} if training.distributed is None else {"nodes": training.distributed.nodes}),
         "prepare": None if prepare is None else [prepare.image, list(prepare.fit), list(prepare.apply)],
     }
     return hashlib.sha256(canonical(made)).hexdigest()

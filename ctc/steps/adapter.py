@@ -13,8 +13,9 @@ import json
 import os
 import sys
 import tempfile
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
+from ctc.steps.nodes import Group, as_nodes, group_of
 from ctc.steps.shim import ABSENT, INPUT, Places, Work, main, run
 from ctc.steps.shim_files import write_json
 
@@ -23,7 +24,7 @@ Words = Dict[str, str]
 CHANNELS = {"train": ("train", "training"), "valid": ("validation", "valid", "test")}
 """What scripts call a channel, by our name of it; the first is the one that is listed."""
 
-HOST, NETWORK, MASTER_PORT, LOG_LEVEL = "algo-1", "eth0", "7777", "20"
+HOST, NETWORK, SM_PORT, LOG_LEVEL = "algo-1", "eth0", "7777", "20"
 
 
 def adapted(arguments: argparse.Namespace, work: Work, places: Places) -> None:
@@ -34,18 +35,30 @@ def adapted(arguments: argparse.Namespace, work: Work, places: Places) -> None:
         del folders["base_model"]
     typed = json.loads(os.environ.get("CTC_HYPERPARAMETERS") or "{}")
     with tempfile.TemporaryDirectory(prefix="ctc-") as scratch:
-        job = Job(arguments, folders, typed, work, scratch)
+        group = group_of(told) if "nodes" in told else None
+        job = Job(arguments, folders, typed, work, scratch, group)
         os.environ.update(job.variables(told["interface"]))
-        run(arguments, job.work, places)
+        if group is None:
+            run(arguments, job.work, places)
+        else:
+            as_nodes(group, arguments, job.work, places, lambda node: job.of_node(told["interface"], node))
 
 
 class Job:
     """One command, and what its platform would have set for it. `work` is the command as it is run."""
 
     def __init__(
-        self, arguments: argparse.Namespace, folders: Words, typed: Dict[str, Any], work: Work, scratch: str
+        self,
+        arguments: argparse.Namespace,
+        folders: Words,
+        typed: Dict[str, Any],
+        work: Work,
+        scratch: str,
+        group: Optional[Group] = None,
     ) -> None:
         self.arguments, self.folders, self.typed, self.work, self.scratch = arguments, folders, typed, work, scratch
+        self.group, self.hosts = group, group.hosts if group is not None else [HOST]
+        self.rank = group.here[0] if group is not None else 0
         self.file = "data.csv" if arguments.csv else "data.parquet"
 
     def variables(self, interface: str) -> Words:
@@ -60,6 +73,38 @@ class Job:
         os.makedirs(path, exist_ok=True)
         return path
 
+    def resources(self, node: int) -> Dict[str, Any]:
+        """What SageMaker tells of the machines of a job."""
+        found = {"current_host": self.hosts[node], "hosts": self.hosts, "network_interface_name": NETWORK}
+        return dict(found, current_instance_type="local")
+
+    def cluster(self, node: int) -> str:
+        """What Vertex AI tells of them."""
+        first, *others = self.hosts if self.group is not None else ["127.0.0.1"]
+        port = self.group.port if self.group is not None else 2222
+        pools = {"workerpool0": ["%s:%d" % (first, port)]}
+        if others:
+            pools["workerpool1"] = ["%s:%d" % (host, port) for host in others]
+        task = {"type": "workerpool1", "index": node - 1} if node else {"type": "workerpool0", "index": 0}
+        return json.dumps({"cluster": pools, "environment": "cloud", "task": task})
+
+    def of_node(self, interface: str, node: int) -> Words:
+        """What a platform tells each machine of itself."""
+        if interface == "vertex":
+            return {"CLUSTER_SPEC": self.cluster(node)}
+        if interface == "azureml":
+            return {"NODE_RANK": str(node)}
+        resources = self.resources(node)
+        training = dict(
+            json.loads(os.environ["SM_TRAINING_ENV"]), current_host=self.hosts[node], current_host_rank=node
+        )
+        return {
+            "SM_CURRENT_HOST": self.hosts[node],
+            "SM_CURRENT_HOST_RANK": str(node),
+            "SM_RESOURCE_CONFIG": json.dumps(resources),
+            "SM_TRAINING_ENV": json.dumps(dict(training, resource_config=resources)),
+        }
+
     def sagemaker(self) -> Words:
         """`SM_...`, folders of data and configuration, and after the words of a training its hyperparameters."""
         listed = {names[0]: self.folders[ours] for ours, names in CHANNELS.items() if ours in self.folders}
@@ -70,8 +115,7 @@ class Job:
         data, config = self.folder("input", "data"), self.folder("input", "config")
         for name, path in every.items():
             os.symlink(path, os.path.join(data, name))
-        resources = {"current_host": HOST, "hosts": [HOST], "network_interface_name": NETWORK}
-        resources["current_instance_type"] = "local"
+        resources = self.resources(self.rank)
         channels = {name: {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"} for name in listed}
         words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.typed.items()}
         write_json(os.path.join(config, "hyperparameters.json"), words)
@@ -91,13 +135,13 @@ class Job:
             "SM_CHANNELS": list(listed),
             "SM_HPS": self.typed,
             "SM_USER_ARGS": arguments,
-            "SM_CURRENT_HOST": HOST,
-            "SM_CURRENT_HOST_RANK": 0,
+            "SM_CURRENT_HOST": self.hosts[self.rank],
+            "SM_CURRENT_HOST_RANK": self.rank,
             "SM_CURRENT_INSTANCE_TYPE": "local",
-            "SM_HOSTS": [HOST],
-            "SM_HOST_COUNT": 1,
-            "SM_MASTER_ADDR": "127.0.0.1",
-            "SM_MASTER_PORT": MASTER_PORT,
+            "SM_HOSTS": self.hosts,
+            "SM_HOST_COUNT": len(self.hosts),
+            "SM_MASTER_ADDR": self.hosts[0] if self.group is not None else "127.0.0.1",
+            "SM_MASTER_PORT": str(self.group.port) if self.group is not None else SM_PORT,
             "SM_NETWORK_INTERFACE_NAME": NETWORK,
             "SM_LOG_LEVEL": LOG_LEVEL,
             "SM_NUM_CPUS": os.cpu_count() or 1,
@@ -119,8 +163,7 @@ class Job:
 
     def vertex(self) -> Words:
         """`AIP_...`: local paths where the platform has addresses of its object store."""
-        one = {"cluster": {"workerpool0": ["127.0.0.1:2222"]}, "environment": "cloud"}
-        found = {"CLUSTER_SPEC": json.dumps(dict(one, task={"type": "workerpool0", "index": 0}))}
+        found = {"CLUSTER_SPEC": self.cluster(self.rank)}
         if "train" in self.folders:
             found["AIP_DATA_FORMAT"] = "csv" if self.arguments.csv else "parquet"
             found["AIP_TENSORBOARD_LOG_DIR"] = self.folder("tensorboard")

@@ -14,6 +14,7 @@ from ctc.targets.azureml.limits import limits
 from ctc.targets.azureml.places import staleness_seconds
 from ctc.targets.azureml.schedules import schedules
 from ctc.targets.kfp_yaml import as_yaml
+from ctc.targets.shim import NO_MPI
 
 __all__ = ["CAPABILITIES", "NAME", "emit", "limits"]
 
@@ -54,15 +55,23 @@ CAPABILITIES: Mapping[str, Capability] = {
         "an hourly Logic App asks the workspace's logs for train jobs that ended well, and an alert tells when it "
         "finds none: also while no wake comes. To it a run that its checks stopped has ended well; wake tells it apart"
     ),
+    "step.distributed": _native(
+        "that many machines of serverless compute, on each of which the service starts the command once with its rank "
+        "(`distribution: {type: pytorch}`); the container starts its processes with torchrun's variables"
+    ),
+    "step.mpi": Capability(Support.UNSUPPORTED, NO_MPI),
+    "step.gpu": _native(
+        "serverless compute of the smallest listed VM size that has the model (`a100`: any A100, `a100-80gb`: one with "
+        "that memory) and at least as many; the workspace needs quota for its family, which starts at none"
+    ),
     "step.resources": _native(
         "serverless compute of the smallest listed VM size with the vCPUs, the memory and as much temporary storage"
     ),
     "step.retries": _emulated("the shim runs the command again in the job: parallel steps alone have retry settings"),
-    "step.secrets": Capability(
-        Support.UNSUPPORTED,
-        "a job is handed no secret by the service, and serverless compute has no identity of its own that could ask "
-        "Key Vault: let the training code read what it needs from an input, or train on a target that hands secrets "
-        "over",
+    "step.secrets": _emulated(
+        "a job is handed no secret by the service: before the command starts, its container reads it from the Key "
+        "Vault in `targets.azureml.key_vault`, as the workspace's user-assigned identity, the only one that serverless "
+        "compute has; the image needs nothing but Python"
     ),
     "step.spot": _native(
         "`job_tier: Spot`; there is no longest wait, and a job that was taken away is started by the next attempt"

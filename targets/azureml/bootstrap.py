@@ -80,12 +80,17 @@ def _asked(system: System) -> Iterator[str]:
         workspace = ("--name", str(system.settings["workspace"]), "--resource-group", group)
         words = ["ml", "workspace", "show", *workspace, "--query", "key_vault", "--output", "tsv"]
         yield f"vault=$({_command(*words)})"
+    if any("workspace" in grant["principal"] for grant in identities.grants(system)):
+        workspace = ("--name", str(system.settings["workspace"]), "--resource-group", group)
+        show = _command("ml", "workspace", "show", *workspace, "--query", "primary_user_assigned_identity")
+        yield f'trainer=$(az identity show --ids "$({show} --output tsv)" --query principalId --output tsv)'
 
 
 def _grant(grant: Mapping[str, Any]) -> str:
     kind, _, name = grant["scope"].partition(":")
     scopes = {"datastore": f'"$(container {shlex.quote(name)})"', "secret": f'"$vault/secrets/{name}"'}
-    who = '"$waker"' if "identity" in grant["principal"] else '"$runner"'
+    known = {"identity": '"$waker"', "workspace": '"$trainer"'}
+    who = next((name for kind_, name in known.items() if kind_ in grant["principal"]), '"$runner"')
     words = f"az role assignment create --assignee-object-id {who} --assignee-principal-type ServicePrincipal"
     words += f" --role {shlex.quote(grant['role'])} --scope {scopes.get(kind, shlex.quote(grant['scope']))}"
     if grant.get("condition"):
@@ -110,6 +115,9 @@ def _by_hand(system: System) -> Iterator[str]:
     yield "- The user's steps run on serverless compute, which reads datastores with the keys that they hold, or as the"
     yield "  workspace's own identity: give that one the two roles on the containers where they hold none. Each VM"
     yield "  family that is used needs quota."
+    if settings.get("key_vault"):
+        yield "- The workspace must have a user-assigned identity, as which steps read secrets. Its key vault must be"
+        yield f"  `{settings['key_vault']}`, with its rights in Azure's roles and not in access policies."
     yield "- Images are pulled by the workspace: from another registry than its own, it needs a connection to it."
     for uri in sorted({uri for uri in sources(system) if datastore(uri) is None}):
         yield f"- The runner must be able to read `{uri}`, which is no datastore: prefer one."

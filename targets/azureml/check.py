@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ctc.targets.azureml.machines import SIZES
+from ctc.targets.azureml.machines import GPU_SIZES, SIZES
 from ctc.targets.azureml.pipeline import CHECKPOINTS, SUPPORT, UNSET
 from ctc.targets.azureml.zones import WINDOWS
+from ctc.targets.shim import WITH_SECRETS, nodes_told
 
 Document = Mapping[str, Any]
 
@@ -21,7 +23,7 @@ _JOB = {
 }
 _STEP = {
     *("type", "component", "inputs", "outputs", "environment_variables", "limits", "identity", "compute"),
-    *("resources", "queue_settings"),
+    *("resources", "queue_settings", "distribution"),
 }
 _COMPONENT = {"type", "is_deterministic", "inputs", "outputs", "environment", "command"}
 _SETTINGS = {"default_compute", "default_datastore", "continue_on_step_failure", "force_rerun"}
@@ -37,6 +39,11 @@ _USED = re.compile(r"\$\{\{(inputs|outputs)\.(\w+)\}\}")
 _OPTIONAL = re.compile(r"\$\[\[.*?\]\]")
 _CRON = re.compile(r"(\*|[0-9]+(,[0-9]+)*) (\*|[0-9]+(,[0-9]+)*) \* \* (\*|[0-6](,[0-6])*)")
 _LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+SECRET = re.compile(
+    r"[A-Za-z_][A-Za-z0-9_]*=CTC_SECRET_[A-Z0-9_]+"
+    r"=https://[a-zA-Z][a-zA-Z0-9-]{2,23}\.vault\.azure\.net/secrets/([A-Za-z0-9-]{1,127})(?=[\s'])"
+)
+"""What a container is told of a secret: its variable, the one that holds it on one machine, where it is."""
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -198,11 +205,21 @@ def _machine(step: Document) -> Iterator[str]:
         if "resources" in step or spot:
             yield "a step on the cluster asks for no machine"
         return
-    if step["compute"] != "azureml:serverless" or "identity" in step:
-        yield "the user's code runs on serverless compute, with no identity of ours"
+    command = step["component"]["command"]
+    reads = f"/{WITH_SECRETS}.py" in command
+    if step["compute"] != "azureml:serverless" or step.get("identity") != ({"type": "managed"} if reads else None):
+        yield "the user's code runs on serverless compute, with no identity but one that reads its secrets"
+    if reads != bool(SECRET.search(command)):
+        yield "it reads secrets and is told of none, or is told of some and reads none"
     resources = step["resources"]
-    if resources["instance_type"] not in {size.name for size in SIZES} or resources["instance_count"] != 1:
-        yield f"{resources['instance_type']!r} is no listed size of a VM, or there is not one of it"
+    sizes = {size.name for size in (*SIZES, *GPU_SIZES)}
+    if resources["instance_type"] not in sizes:
+        yield f"{resources['instance_type']!r} is no listed size of a VM"
+    nodes = nodes_told(shlex.split(command.replace("\\\n", " ")))
+    if resources["instance_count"] != nodes:
+        yield f"it asks for {resources['instance_count']} machines, where its command is of {nodes}"
+    if step.get("distribution") != ({"type": "pytorch", "process_count_per_instance": 1} if nodes > 1 else None):
+        yield "its machines are not told their ranks, or there is one"
 
 
 def _circle(steps: Document) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.targets.azureml import check, events
+from ctc.targets.azureml.check import SECRET
 from ctc.targets.azureml.identities import LOGS, SECRET_ROLE
 from ctc.targets.azureml.places import WORKFLOW_NAME
 from ctc.targets.azureml.registry import ALIAS
@@ -74,6 +75,14 @@ def _identities(files: Files, wake: Mapping[str, Any]) -> Iterator[str]:
     blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
     needs = {_READS_ALL, f"{_ML}/jobs/write", f"{_ML}/models/versions/write", f"{blobs}/read", f"{blobs}/write"}
     yield from _needed("runner", held.get(json.dumps(runner, sort_keys=True), set()), needs)
+    readable = {
+        grant["scope"].removeprefix("secret:")
+        for grant in files["identities/grants.json"]["grants"]
+        if grant["role"] == SECRET_ROLE and "workspace" in grant["principal"]
+    }
+    commands = [step["component"]["command"] for step in files["pipelines/train.yml"]["jobs"].values()]
+    asked = {match[1] for command in commands for match in SECRET.finditer(command)}
+    yield from (f"identities: the workspace may not read {secret}" for secret in sorted(asked - readable))
     waker = {item for who, actions in held.items() if '"identity"' in who for item in actions}
     if any(path.startswith("events/") for path in files):
         yield from _needed("waker", waker, {f"{_ML}/jobs/write"})
@@ -111,7 +120,7 @@ def _grant(grant: Mapping[str, Any], roles: Mapping[str, Mapping[str, Any]]) -> 
         yield from _condition(grant, roles[role]["DataActions"])
     if kind == "workspace" and not _WORKSPACE.fullmatch(scope):
         yield f"{role} is assigned on {scope}, which is wider than the workspace"
-    if len(grant["principal"]) != 1 or not set(grant["principal"]) <= {"compute", "client_id", "identity"}:
+    if len(grant["principal"]) != 1 or not set(grant["principal"]) <= {"compute", "client_id", "identity", "workspace"}:
         yield f"{role} is assigned to nobody that is known"
     if not grant["why"]:
         yield f"{role} on {scope} does not say why"

@@ -128,6 +128,10 @@ def grants(system: System) -> list[dict[str, Any]]:
             made[-1]["condition"] = condition(paths, operations)
     secrets = sorted(set(_secrets(system)))
     made += [_grant(runner, SECRET_ROLE, f"secret:{secret}", "the spec names this secret") for secret in secrets]
+    trainer = {"workspace": str(system.settings["workspace"])}
+    for secret in sorted({secret for step in system.train.steps() for _, secret in step.secrets}):
+        why = "the user's commands are given this secret, which their job reads as the workspace"
+        made.append(_grant(trainer, SECRET_ROLE, f"secret:{secret}", why))
     if needs_waker(system):
         made.append(_grant(waker, role_name(system, "waker"), workspace, "the workflows start wakes, or ask for runs"))
     return made

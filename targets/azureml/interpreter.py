@@ -38,7 +38,7 @@ _PIPELINE_KEYS = {
 _STEP_KEYS = {
     *("$schema", "type", "name", "display_name", "experiment_name", "description", "tags", "properties", "component"),
     *("command", "code", "environment", "environment_variables", "inputs", "outputs", "compute", "resources"),
-    *("limits", "queue_settings", "identity", "version", "is_deterministic", "parameters"),
+    *("limits", "queue_settings", "identity", "version", "is_deterministic", "parameters", "distribution"),
 }
 _FOLDERS = ("uri_folder", "uri_file", "mlflow_model", "custom_model", "mltable")
 _MODES = ("download", "ro_mount", "rw_mount", "upload", None)

@@ -10,8 +10,9 @@ from datetime import timedelta
 from ctc.compiler.ir import Step, System
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.language.value import Value
+from ctc.targets import gpus
 from ctc.targets.azureml import events, identities, schedules
-from ctc.targets.azureml.machines import SIZES, smallest
+from ctc.targets.azureml.machines import GPU_SIZES, SIZES, smallest
 from ctc.targets.azureml.pipeline import key, tries_seconds
 from ctc.targets.azureml.places import WORKFLOW_NAME, datastore, group_id, sources
 from ctc.targets.azureml.tags import tags
@@ -82,6 +83,12 @@ _SETTINGS: tuple[tuple[str, re.Pattern[str], str, str], ...] = (
         "the client id of a managed identity",
         "write what `az identity show --query clientId` tells of the cluster's identity",
     ),
+    (
+        "key_vault",
+        re.compile(r"[a-zA-Z](?!.*--)[a-zA-Z0-9-]{1,22}[a-zA-Z0-9]"),
+        "a name of a key vault",
+        "write the vault's name, 3 to 24 letters, digits and hyphens, not its address",
+    ),
 )
 _EXPRESSION = ("${{", "$[[")
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9-]{3,50}")
@@ -113,6 +120,9 @@ def _settings(system: System) -> Iterator[Diagnostic]:
         given = system.settings.get(name)
         if given is not None and not pattern.fullmatch(str(given)):
             yield _error("CT360", f"`{given}` is not {what}", f"targets.azureml.{name}", advice)
+    if not system.settings.get("key_vault") and any(step.secrets for step in system.train.steps()):
+        message = "nothing says which key vault holds the secrets of `training.env`"
+        yield _error("CT360", message, "targets.azureml", "write `key_vault: NAME`, that of the workspace")
 
 
 def _names(system: System) -> Iterator[Diagnostic]:
@@ -200,13 +210,12 @@ def _step(step: Step) -> Iterator[Diagnostic]:
         asked = f"{step.resources.cpu:g} vCPUs, {step.resources.memory_bytes / 1024**3:g} GiB and "
         asked += f"{step.resources.disk_bytes / 1024**3:g} GiB of disk"
         biggest = SIZES[-1]
-        yield _error(
-            "CT364",
-            f"no listed VM size has {asked}",
-            path,
-            f"the biggest is {biggest.name} with {biggest.cpu} vCPUs, {biggest.memory_gib} GiB and "
-            f"{biggest.disk_gib} GiB of temporary storage",
-        )
+        advice = f"the biggest is {biggest.name} with {biggest.cpu} vCPUs, {biggest.memory_gib} GiB and "
+        advice += f"{biggest.disk_gib} GiB of temporary storage"
+        if step.resources.gpus:
+            asked += gpus.asked(step.resources)
+            advice = gpus.advice(step.resources, ((size.gpu_type, size.gpus) for size in GPU_SIZES))
+        yield _error("CT364", f"no listed VM size has {asked}", path, advice)
     lifetime = LIMITS["job lifetime" if step.spot is None else "job lifetime, low priority"]
     if tries_seconds(step) > lifetime.value:
         yield _error(

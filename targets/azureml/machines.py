@@ -1,7 +1,9 @@
 """The VM sizes that this target picks from, and the picking.
 
-Sizes: Microsoft's pages of the Dsv3, Esv3 and Fsv2 series, read in 2026-11. `disk_gib` is the temporary storage, on
-which a job's files are. Ordered by vCPUs, then memory: the first that fits is the smallest that fits.
+Sizes: Microsoft's pages of the Dsv3, Esv3 and Fsv2 series, and with accelerators of the NCasT4_v3, NVadsA10_v5,
+NC_A100_v4, NCads_H100_v5, NDasrA100_v4, NDm_A100_v4 and ND-H100-v5 series, read in 2026-11. `disk_gib` is the temporary
+storage, on which a job's files are. Ordered by vCPUs, then memory: the first that fits is the smallest that fits. Sizes
+with a part of an accelerator are left out.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ctc.compiler.ir import Resources
+from ctc.targets.gpus import is_model
 
 GIB = 1024**3
 
@@ -19,6 +22,8 @@ class Size:
     cpu: int
     memory_gib: int
     disk_gib: int
+    gpus: int = 0
+    gpu_type: str = ""
 
 
 SIZES: tuple[Size, ...] = (
@@ -40,11 +45,34 @@ SIZES: tuple[Size, ...] = (
     Size("Standard_E64s_v3", 64, 432, 864),
 )
 
+GPU_SIZES: tuple[Size, ...] = (
+    Size("Standard_NC4as_T4_v3", 4, 28, 176, 1, "t4"),
+    Size("Standard_NC8as_T4_v3", 8, 56, 352, 1, "t4"),
+    Size("Standard_NC16as_T4_v3", 16, 110, 352, 1, "t4"),
+    Size("Standard_NC24ads_A100_v4", 24, 220, 64, 1, "a100-80gb"),
+    Size("Standard_NV36ads_A10_v5", 36, 440, 1440, 1, "a10"),
+    Size("Standard_NV36adms_A10_v5", 36, 880, 2880, 1, "a10"),
+    Size("Standard_NC40ads_H100_v5", 40, 320, 3576, 1, "h100-94gb"),
+    Size("Standard_NC48ads_A100_v4", 48, 440, 128, 2, "a100-80gb"),
+    Size("Standard_NC64as_T4_v3", 64, 440, 2816, 4, "t4"),
+    Size("Standard_NV72ads_A10_v5", 72, 880, 2880, 2, "a10"),
+    Size("Standard_NC80adis_H100_v5", 80, 640, 7152, 2, "h100-94gb"),
+    Size("Standard_NC96ads_A100_v4", 96, 880, 256, 4, "a100-80gb"),
+    Size("Standard_ND96asr_v4", 96, 900, 6000, 8, "a100-40gb"),
+    Size("Standard_ND96amsr_A100_v4", 96, 1900, 6400, 8, "a100-80gb"),
+    Size("Standard_ND96isr_H100_v5", 96, 1900, 1024, 8, "h100-80gb"),
+)
+"""With whole accelerators."""
+
 
 def smallest(resources: Resources) -> Size | None:
-    """The first size with at least this many vCPUs, this much memory and this much disk; None if there is none."""
-    for size in SIZES:
+    """The first size with so many vCPUs, so much memory, disk and these accelerators; None if there is none.
+
+    Without accelerators none is given that nobody asked for.
+    """
+    for size in GPU_SIZES if resources.gpus else SIZES:
         fits = size.memory_gib * GIB >= resources.memory_bytes and size.disk_gib * GIB >= resources.disk_bytes
-        if fits and size.cpu >= resources.cpu:
+        accelerated = size.gpus >= resources.gpus and is_model(size.gpu_type, resources.gpu_type)
+        if fits and size.cpu >= resources.cpu and (accelerated or not resources.gpus):
             return size
     return None

@@ -17,7 +17,7 @@ from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
 from ctc.targets.azureml.machines import smallest
 from ctc.targets.azureml.tags import tags
-from ctc.targets.shim import program, step_options
+from ctc.targets.shim import WITH_SECRETS, program, secret_words, step_options
 
 Job = dict[str, Any]
 
@@ -57,10 +57,16 @@ def tries_seconds(step: Step) -> int:
     return math.ceil((step.timeout * (step.retries + 1) + OVERHEAD).total_seconds())
 
 
+def secret_address(system: System, name: str) -> str:
+    """Where the workspace's key vault tells a secret's newest text."""
+    return f"https://{system.settings.get('key_vault', '')}.vault.azure.net/secrets/{name}"
+
+
 def documents(system: System) -> tuple[Artifact, ...]:
     """The step documents, the programs and the gate: what the jobs expect to find uploaded."""
     steps = [step for pipeline in (system.wake, system.train) for step in pipeline.steps()]
     programs = {step.program for step in steps if step.runs is not Runs.RUNTIME}
+    programs |= {WITH_SECRETS for step in steps if step.secrets}
     found = [
         Artifact(f"documents/{step.name}.json", as_json(dict(step.document)))
         for step in steps
@@ -170,8 +176,14 @@ class _Jobs:
         size = smallest(step.resources)
         place: Job = {
             "compute": "azureml:serverless",
-            "resources": {"instance_type": "" if size is None else size.name, "instance_count": 1},
+            "resources": {"instance_type": "" if size is None else size.name, "instance_count": step.nodes},
         }
+        if step.nodes > 1:
+            # One command for each machine, with its rank; that one starts the processes.
+            place["distribution"] = {"type": "pytorch", "process_count_per_instance": 1}
+        if step.secrets:
+            # Serverless compute has no identity of its own: this is the workspace's user-assigned one.
+            place["identity"] = {"type": "managed"}
         if step.spot is not None:
             place["queue_settings"] = {"job_tier": "Spot"}
         return place
@@ -236,13 +248,17 @@ class _Jobs:
 
     def _users(self, step: Step, support: str) -> list[str]:
         lines = [f'python3 -u "{support}/{step.program}.py"', f"--step {step.name}"]
+        if step.secrets:
+            secrets = [word(text) for text in secret_words(step, lambda name: secret_address(self.system, name))]
+            lines[0] = " ".join([f'python3 -u "{support}/{WITH_SECRETS}.py" {step.program}.py', *secrets])
         read = [name for name, _ in (*step.inputs, *step.imports)]
         lines += [f"--input {expression('inputs', key(name), f'{name}=')}" for name in read]
         lines += [f"--output {expression('outputs', key(name), f'{name}=')}" for name in step.outputs]
         lines.append(f"--retries {step.retries} --timeout {math.ceil(step.timeout.total_seconds())}")
         if step.checkpoints:
             lines.append(f"--checkpoints {expression('outputs', CHECKPOINTS)}")
-        lines += [word(option) for option in step_options(step)]
+        told = list(step_options(step))
+        lines += [f"{name} {word(value)}" for name, value in zip(told[::2], told[1::2], strict=True)]
         if step.runs is Runs.USER:
             lines.append(" ".join(["--", *(word(text) for text in (*step.apply, *step.argv))]))
         return lines

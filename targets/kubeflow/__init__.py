@@ -12,7 +12,9 @@ from ctc.targets.kfp_ir import pipeline_spec
 from ctc.targets.kfp_secrets import platform_spec
 from ctc.targets.kfp_yaml import as_yaml
 from ctc.targets.kubeflow.limits import limits
+from ctc.targets.kubeflow.nodes import placements
 from ctc.targets.kubeflow.resources import recurring_run
+from ctc.targets.shim import NO_MPI
 
 __all__ = ["CAPABILITIES", "NAME", "emit", "limits"]
 
@@ -33,6 +35,17 @@ CAPABILITIES: Mapping[str, Capability] = {
         Support.EMULATED,
         "wake's compare-and-set on the state keeps one training at a time; Kubeflow's max_concurrency defers a second "
         "run instead of skipping it",
+    ),
+    "step.distributed": Capability(
+        Support.UNSUPPORTED,
+        "a task of a pipeline is one pod: let the command submit a TrainJob of Kubeflow Trainer and wait for it, or "
+        "train on one machine with several accelerators (`resources.gpu.count`)",
+    ),
+    "step.mpi": Capability(Support.UNSUPPORTED, NO_MPI),
+    "step.gpu": Capability(
+        Support.NATIVE,
+        "so many `nvidia.com/gpu` of the container, on nodes with the labels that `targets.kubeflow.gpu_nodes` has for "
+        "the model; without labels any node with enough of them will do, and compiling warns",
     ),
     "step.resources": Capability(
         Support.NATIVE, "cpu and memory are limits of the container; the service has no field for a disk"
@@ -92,14 +105,14 @@ def emit(system: System) -> Bundle:
     artifacts = (
         table,
         features,
-        Artifact("pipelines/train.yaml", _file(system.train, system.root)),
-        Artifact("pipelines/wake.yaml", _file(system.wake, system.root)),
+        Artifact("pipelines/train.yaml", _file(system, system.train)),
+        Artifact("pipelines/wake.yaml", _file(system, system.wake)),
         Artifact("recurring-run.json", as_json(recurring_run(system))),
     )
     return Bundle(NAME, artifacts)
 
 
-def _file(pipeline: Pipeline, root: str) -> bytes:
+def _file(system: System, pipeline: Pipeline) -> bytes:
     """The PipelineSpec and, after `---`, what only Kubernetes understands, where there is any of it."""
-    platform = platform_spec(pipeline)
-    return as_yaml(pipeline_spec(pipeline, root)) + (b"---\n" + as_yaml(platform) if platform else b"")
+    platform = platform_spec(pipeline, placements(pipeline, system.settings))
+    return as_yaml(pipeline_spec(pipeline, system.root)) + (b"---\n" + as_yaml(platform) if platform else b"")

@@ -10,6 +10,7 @@ from ctc.compiler.ir import Pipeline, Step, System
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.targets.kfp_ir import PIPELINE_NAME
 from ctc.targets.kfp_words import Limit, Service, document, environment, words
+from ctc.targets.kubeflow.nodes import labels
 
 PIPELINE_NAME_LENGTH = Limit(128, "kubeflow/pipelines backend/src/common/util/length.go; kfp dsl/utils.py")
 NAMESPACE_LENGTH = Limit(63, "kubeflow/pipelines backend/src/common/util/length.go; RFC 1123 label")
@@ -28,7 +29,7 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
         documents = {step.name: json.dumps(step.document) for step in pipeline.steps()}
         found += _sizes(pipeline, documents, system.target)
         for step in pipeline.steps():
-            found += [*words(step, SERVICE), *environment(step, SERVICE), *_disk(step)]
+            found += [*words(step, SERVICE), *environment(step, SERVICE), *_disk(step), *_nodes(step, system)]
             found += document(step, documents[step.name], SERVICE)
     return tuple(dict.fromkeys(found))
 
@@ -102,4 +103,17 @@ def _disk(step: Step) -> Iterator[Diagnostic]:
             "Kubeflow is not asked for a disk: its pipelines have no field for one",
             "training.resources.disk",
             help="see to it that the nodes have that much ephemeral storage",
+        )
+
+
+def _nodes(step: Step, system: System) -> Iterator[Diagnostic]:
+    asked = step.resources
+    if asked.gpus and not labels(step, system.settings):
+        yield Diagnostic(
+            "CT318",
+            Severity.WARNING,
+            f"Kubeflow is not told which nodes have `{asked.gpu_type}`: any accelerator of the cluster will do",
+            f"{'prepare' if step.name == 'prepare' else 'training'}.resources.gpu",
+            help="name the labels of those nodes: `gpu_nodes: {" + asked.gpu_type + ": {LABEL: VALUE}}` in "
+            f"`targets.{system.target}`",
         )

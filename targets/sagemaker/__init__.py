@@ -21,6 +21,7 @@ from ctc.targets.sagemaker import (
 )
 from ctc.targets.sagemaker.limits import limits
 from ctc.targets.sagemaker.template import template
+from ctc.targets.shim import NO_MPI
 
 __all__ = ["CAPABILITIES", "NAME", "emit", "limits"]
 
@@ -76,6 +77,16 @@ CAPABILITIES: Mapping[str, Capability] = {
         "the shim runs the command again inside the job; the service's retry policies only meet its own faults"
     ),
     "step.resources": _native("the cheapest listed instance type that has the vCPUs and the memory"),
+    "step.distributed": _native(
+        "a training job with that many instances; each container finds its rank in `resourceconfig.json` and starts "
+        "its processes with torchrun's variables. In a VPC its security groups must let the instances reach each other"
+    ),
+    "step.mpi": Capability(Support.UNSUPPORTED, NO_MPI),
+    "step.gpu": _native(
+        "the cheapest listed instance type that has the model (`a100`: any A100, `a100-80gb`: one with that memory) "
+        "and at least as many. Predictions run in processing jobs, which have fewer models: compiling warns where they "
+        "do without"
+    ),
     "step.secrets": _emulated(
         "a job is handed no secret by the service: before the command starts, its container reads it from Secrets "
         "Manager by the job's role (`secretsmanager:GetSecretValue`), for which the training image needs boto3"

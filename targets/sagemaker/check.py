@@ -12,12 +12,14 @@ from ctc.targets.sagemaker import definition as definitions
 from ctc.targets.sagemaker.limit_table import LIMITS
 from ctc.targets.sagemaker.machines import GPU_TYPES, INSTANCE_TYPES
 from ctc.targets.sagemaker.names import KEY
+from ctc.targets.shim import nodes_told
 
 Document = Mapping[str, Any]
 
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _IN_ML = re.compile(r"/opt/ml(/[A-Za-z0-9._-]+)+")
+_OWN_DISK = {machine.name for machine in (*INSTANCE_TYPES, *GPU_TYPES) if machine.local_disk_gb}
 _ROOTS = {"Version", "Metadata", "Parameters", "Steps"}
 
 
@@ -65,6 +67,9 @@ def _network(step: Document) -> Any:
 def _key(step: Document) -> Any:
     arguments = step["Arguments"]
     cluster = arguments.get("ResourceConfig") or arguments["ProcessingResources"]["ClusterConfig"]
+    if cluster["InstanceType"] in _OWN_DISK:
+        # Its hardware encrypts that disk; what it leaves has the key.
+        return (arguments.get("OutputDataConfig") or arguments.get("ProcessingOutputConfig", {})).get("KmsKeyId")
     return cluster.get("VolumeKmsKeyId")
 
 
@@ -78,7 +83,7 @@ def _job(step: Document, role: str) -> Iterator[str]:
     container = arguments["AlgorithmSpecification" if training else "AppSpecification"]
     yield from _container(container, "TrainingImage" if training else "ImageUri")
     cluster = arguments["ResourceConfig"] if training else arguments["ProcessingResources"]["ClusterConfig"]
-    yield from _cluster(cluster, training)
+    yield from _cluster(cluster, training, nodes_told(container.get("ContainerArguments", [])))
     yield from _environment(arguments.get("Environment", {}), training)
     runtime = arguments["StoppingCondition"]["MaxRuntimeInSeconds"]
     most = LIMITS["training runtime" if training else "processing runtime"].value
@@ -110,15 +115,17 @@ def _container(container: Document, image: str) -> Iterator[str]:
             yield f"a word of the command is no text: {word!r}"
 
 
-def _cluster(cluster: Document, training: bool) -> Iterator[str]:
+def _cluster(cluster: Document, training: bool, nodes: int) -> Iterator[str]:
     machines = (*INSTANCE_TYPES, *GPU_TYPES)
     known = {machine.name for machine in machines if (machine.training if training else machine.processing)}
     if cluster["InstanceType"] not in known:
         yield f"{cluster['InstanceType']!r} is no instance type that is picked from here"
-    if cluster["InstanceCount"] != 1:
-        yield f"asks for {cluster['InstanceCount']} instances"
+    if cluster["InstanceCount"] != nodes:
+        yield f"asks for {cluster['InstanceCount']} instances, where its command is of {nodes}"
     if not 1 <= cluster["VolumeSizeInGB"] <= LIMITS["volume"].value:
         yield f"a volume of {cluster['VolumeSizeInGB']} GiB"
+    if "VolumeKmsKeyId" in cluster and cluster["InstanceType"] in _OWN_DISK:
+        yield f"{cluster['InstanceType']} has a disk of its own, which takes no key"
     if "VolumeKmsKeyId" in cluster and not KEY.fullmatch(cluster["VolumeKmsKeyId"]):
         yield f"{cluster['VolumeKmsKeyId']!r} is no key"
 

@@ -114,7 +114,7 @@ def _processing(name: str, arguments: Mapping[str, Any], host: Host, sandbox: Pa
 
 
 def _training(name: str, arguments: Mapping[str, Any], host: Host, sandbox: Path) -> dict[str, Any]:
-    _one_instance(arguments["ResourceConfig"])
+    hosts = [f"algo-{number}" for number in range(1, arguments["ResourceConfig"]["InstanceCount"] + 1)]
     channels = arguments.get("InputDataConfig", [])
     for channel in channels:
         source = channel["DataSource"].get("S3DataSource")
@@ -123,7 +123,8 @@ def _training(name: str, arguments: Mapping[str, Any], host: Host, sandbox: Path
         _download(source["S3Uri"], sandbox / "opt/ml/input/data" / channel["ChannelName"], host)
     _write(sandbox, "input/config/hyperparameters.json", arguments.get("HyperParameters", {}))
     _write(sandbox, "input/config/inputdataconfig.json", {item["ChannelName"]: _channel(item) for item in channels})
-    _write(sandbox, "input/config/resourceconfig.json", {"current_host": "algo-1", "hosts": ["algo-1"]})
+    # The container of the first machine is the only one here: it starts what runs on all of them.
+    _write(sandbox, "input/config/resourceconfig.json", {"current_host": hosts[0], "hosts": hosts})
     for folder in ("model", "output/data"):
         (sandbox / "opt/ml" / folder).mkdir(parents=True)
     checkpoints = arguments.get("CheckpointConfig")

@@ -10,11 +10,12 @@ from typing import Any
 from ctc.compiler.bundle import canonical
 from ctc.compiler.ir import Runs, Step, System
 from ctc.diagnostics import Diagnostic, Severity
+from ctc.targets import gpus
 from ctc.targets.sagemaker import identities, names, resources, serving
 from ctc.targets.sagemaker.limit_table import LIMITS
-from ctc.targets.sagemaker.machines import INSTANCE_TYPES, smallest, volume_gib
+from ctc.targets.sagemaker.machines import GPU_TYPES, INSTANCE_TYPES, smallest, volume_gib
 from ctc.targets.sagemaker.names import Named
-from ctc.targets.sagemaker.pipeline import Definition, definitions, support_uri, tries_seconds
+from ctc.targets.sagemaker.pipeline import Definition, definitions, is_training, support_uri, tries_seconds
 from ctc.targets.sagemaker.schedules import dialect, own_names
 from ctc.targets.sagemaker.watch import alarms, watched
 
@@ -205,13 +206,23 @@ def _machines(system: System) -> Iterator[Diagnostic]:
     biggest = INSTANCE_TYPES[-1]
     for pipeline in (system.wake, system.train):
         for step in pipeline.steps():
+            path = "prepare.resources" if step.name == "prepare" else "training.resources"
             if smallest(step.resources, training=True) is None:
                 asked = f"{step.resources.cpu:g} vCPUs and {step.resources.memory_bytes / 1024**3:g} GiB"
-                yield _error(
-                    "CT345",
-                    f"no listed instance type has {asked}",
-                    "training.resources",
-                    f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib} GiB",
+                advice = f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib} GiB"
+                if step.resources.gpus:
+                    asked += gpus.asked(step.resources)
+                    advice = gpus.advice(step.resources, ((item.gpu_type, item.gpu) for item in GPU_TYPES))
+                yield _error("CT345", f"no listed instance type has {asked}", path, advice)
+            elif step.resources.gpus and not is_training(step) and smallest(step.resources, training=False) is None:
+                models = ", ".join(dict.fromkeys(item.gpu_type for item in GPU_TYPES if item.processing))
+                yield Diagnostic(
+                    "CT358",
+                    Severity.WARNING,
+                    f"`{step.name}` runs without accelerators: no processing job of SageMaker may have"
+                    f"{gpus.asked(step.resources).removeprefix(' and')}",
+                    f"{path}.gpu",
+                    help=f"name a model that both kinds of job may have: {models}; or let the command predict without",
                 )
             if volume_gib(step.resources) > LIMITS["volume"].value:
                 yield _over("CT346", "training.resources.disk", "volume", volume_gib(step.resources), "GiB of disk")
@@ -221,6 +232,7 @@ def _servers(system: System) -> Iterator[Diagnostic]:
     for server in serving.hosted(system):
         if serving.machine(server) is None:
             asked = f"{server.resources.cpu:g} vCPUs and {server.resources.memory_bytes / 1024**3:g} GiB"
+            asked += gpus.asked(server.resources)
             yield _error("CT345", f"no listed instance type has {asked}", f"serving.{server.name}.resources")
     rollbacks = [body for body in serving.documents(system).values() if "AlarmName" in body]
     if len(rollbacks) > LIMITS["rollback alarms"].value:

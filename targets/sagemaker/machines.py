@@ -9,9 +9,10 @@ lists are short ones on purpose: types that most regions have.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ctc.compiler.ir import Resources
+from ctc.targets.gpus import is_model
 
 GIB = 1024**3
 
@@ -90,33 +91,42 @@ GPU_TYPES: tuple[InstanceType, ...] = (
     _gpu("ml.g6.12xlarge", 48, 192, 4.6016, 4, "l4", 3760),
     _gpu("ml.g5.12xlarge", 48, 192, 5.672, 4, "a10g", 3800),
     _gpu("ml.g6.24xlarge", 96, 384, 6.6752, 4, "l4", 3760),
-    _gpu("ml.p5.4xlarge", 16, 256, 6.88, 1, "h100", 3800),
+    _gpu("ml.p5.4xlarge", 16, 256, 6.88, 1, "h100-80gb", 3800),
     _gpu("ml.g6e.16xlarge", 64, 512, 7.57719, 1, "l40s", 1900),
     _gpu("ml.g5.24xlarge", 96, 384, 8.144, 4, "a10g", 3800),
     _gpu("ml.g6e.12xlarge", 48, 384, 10.49264, 4, "l40s", 3800),
     _gpu("ml.g6.48xlarge", 192, 768, 13.3504, 8, "l4", 7520),
     _gpu("ml.g6e.24xlarge", 96, 768, 15.06559, 4, "l40s", 3800),
     _gpu("ml.g5.48xlarge", 192, 768, 16.288, 8, "a10g", 7600),
-    _to_train("ml.p4d.24xlarge", 96, 1152, 21.957642, 8, "a100", 8000),
+    _to_train("ml.p4d.24xlarge", 96, 1152, 21.957642, 8, "a100-40gb", 8000),
     _gpu("ml.g6e.48xlarge", 192, 1536, 30.13118, 8, "l40s", 7600),
-    _to_train("ml.p5.48xlarge", 192, 2048, 55.04, 8, "h100", 30_400),
+    _to_train("ml.p5.48xlarge", 192, 2048, 55.04, 8, "h100-80gb", 30_400),
 )
 """With accelerators, the cheapest first."""
 
 
-def smallest(resources: Resources, *, training: bool, gpu: int = 0, gpu_type: str = "") -> InstanceType | None:
+def smallest(resources: Resources, *, training: bool) -> InstanceType | None:
     """The cheapest type with at least this many vCPUs, this much memory and these accelerators; None if there is none.
 
     Without accelerators none is given that nobody asked for. A disk of its own must hold what is asked for; a volume is
     as big as it must be.
     """
-    for machine in GPU_TYPES if gpu else INSTANCE_TYPES:
+    for machine in GPU_TYPES if resources.gpus else INSTANCE_TYPES:
         fits = machine.cpu >= resources.cpu and machine.memory_gib * GIB >= resources.memory_bytes
-        accelerated = machine.gpu >= gpu and machine.gpu_type == gpu_type
+        accelerated = machine.gpu >= resources.gpus and is_model(machine.gpu_type, resources.gpu_type)
         stores = not machine.local_disk_gb or resources.disk_bytes <= machine.local_disk_gb * 10**9
-        if fits and accelerated and stores and (machine.training if training else machine.processing):
+        usable = machine.training if training else machine.processing
+        if fits and (accelerated or not resources.gpus) and stores and usable:
             return machine
     return None
+
+
+def processing(resources: Resources) -> InstanceType | None:
+    """The type of a processing job: without accelerators where no such job may have them, which `limits` tells."""
+    found = smallest(resources, training=False)
+    if found is None and resources.gpus and smallest(resources, training=True) is not None:
+        return smallest(replace(resources, gpus=0, gpu_type=""), training=False)
+    return found
 
 
 def volume_gib(resources: Resources) -> int:

@@ -15,16 +15,17 @@ from typing import Any
 
 from ctc.compiler.bundle import Artifact, as_json
 from ctc.compiler.ir import Branch, Node, Pipeline, Ref, Runs, Step, System
-from ctc.language.secrets import secret_variable
-from ctc.targets.sagemaker.machines import smallest, volume_gib
+from ctc.targets.sagemaker.machines import processing, smallest, volume_gib
 from ctc.targets.sagemaker.resources import tags, vpc
-from ctc.targets.shim import WITH_SECRETS, program, step_options
+from ctc.targets.shim import WITH_SECRETS, program, secret_words, step_options
 
 Definition = dict[str, Any]
 
 PROCESSING = "/opt/ml/processing"
 CHANNELS = "/opt/ml/input/data"
 CHECKPOINTS = "/opt/ml/checkpoints"
+HOSTS = "/opt/ml/input/config/resourceconfig.json"
+"""Where a training job's container finds the machines of its job."""
 RESULT = "result"
 SHIM = "ctc"
 """The input or channel that carries the shim."""
@@ -195,7 +196,7 @@ class _Definitions:
         support = ("document", f"{self.support}/documents/") if ours else (SHIM, f"{self.support}/shim/")
         sources = {support[0]: support[1], **self._sources(step)}
         outputs = [*step.outputs, *([RESULT] if ours and "attempt" in step.parameters else [])]
-        machine = smallest(step.resources, training=False)
+        machine = processing(step.resources)
         arguments: dict[str, Any] = {
             "RoleArn": self.role,
             "AppSpecification": {
@@ -251,7 +252,7 @@ class _Definitions:
             },
             "ResourceConfig": {
                 "InstanceType": "" if machine is None else machine.name,
-                "InstanceCount": 1,
+                "InstanceCount": step.nodes,
                 "VolumeSizeInGB": volume_gib(step.resources),
             },
             "StoppingCondition": stopping,
@@ -298,7 +299,7 @@ class _Definitions:
 
     def _shim_arguments(self, step: Step) -> list[str]:
         training = _kind(step) == "Training"
-        words = [f"{name}={secret_variable(secret)}={secret}" for name, secret in step.secrets]
+        words = [*secret_words(step, str)]
         words = [f"{step.program}.py", *words] if words else []
         words += ["--step", step.name]
         for name in self._sources(step):
@@ -310,6 +311,8 @@ class _Definitions:
         if step.checkpoints:
             words += ["--checkpoints", CHECKPOINTS]
         words += step_options(step)
+        if step.nodes > 1:
+            words += ["--option", f"hosts={HOSTS}"]
         return [*words, "--", *step.apply, *step.argv] if step.runs is Runs.USER else words
 
     def _sources(self, step: Step) -> dict[str, Any]:
@@ -327,9 +330,13 @@ class _Definitions:
         return join(f"{self.system.root}/attempts/", get("Parameters.Attempt"), folder)
 
 
-def _kind(step: Step) -> str:
+def is_training(step: Step) -> bool:
     """Only what makes a model is a training job: those alone have spot capacity, and channels and a model folder."""
-    return "Training" if step.runs is Runs.USER and step.outputs == ("model",) else "Processing"
+    return step.runs is Runs.USER and step.outputs == ("model",)
+
+
+def _kind(step: Step) -> str:
+    return "Training" if is_training(step) else "Processing"
 
 
 def _input_folder(step: Step, name: str) -> str:

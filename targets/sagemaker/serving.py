@@ -102,7 +102,10 @@ def _config(
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         }
     if key := system.settings.get("kms_key"):
-        made["KmsKeyId"] = key
+        found = machine(server)
+        # An instance with a disk of its own encrypts that, and the service refuses another key for it.
+        if found is None or not found.local_disk_gb:
+            made["KmsKeyId"] = key
         if "DataCaptureConfig" in made:
             made["DataCaptureConfig"]["KmsKeyId"] = key
     return made

@@ -11,6 +11,7 @@ from ctc.compiler.fidelity import fidelity_files
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
 from ctc.targets.kfp_yaml import as_yaml
+from ctc.targets.shim import NO_MPI
 from ctc.targets.vertex import bootstrap, events, identities, registry, staleness
 from ctc.targets.vertex.limits import limits
 from ctc.targets.vertex.pipeline import pipeline_job
@@ -52,6 +53,15 @@ CAPABILITIES: Mapping[str, Capability] = {
         "an hourly workflow asks the service for train pipelines that ended well, and an alert policy alarms when it "
         "finds none: also while no wake comes. To it a run that its checks stopped has ended well; wake tells it apart"
     ),
+    "step.distributed": _native(
+        "a CustomJob with two pools of workers, the first of one machine; each container finds its rank in "
+        "`CLUSTER_SPEC` and starts its processes with torchrun's variables"
+    ),
+    "step.mpi": Capability(Support.UNSUPPORTED, NO_MPI),
+    "step.gpu": _native(
+        "a CustomJob on the cheapest of a dated list of machine types that has the model (`a100`: any A100, "
+        "`a100-80gb`: one with that memory) and at least as many: A2, A3, G2, or attached to N1"
+    ),
     "step.resources": _native(
         "cpu and memory are asked of the task, for which Vertex AI picks the closest machine type; a step with a disk "
         "of more than 100 GB is a CustomJob, on the cheapest of a dated list of types that fits"
@@ -60,10 +70,9 @@ CAPABILITIES: Mapping[str, Capability] = {
         "the command is tried again inside its container, so that the tries are the same number on every target; a "
         "machine that the service loses fails the attempt, unless it was a spot machine"
     ),
-    "step.secrets": Capability(
-        Support.UNSUPPORTED,
-        "a task is handed no secret by the service: let the training code read it from Secret Manager, by its job's "
-        "service account",
+    "step.secrets": _emulated(
+        "a task is handed no secret by the service: before the command starts, its container reads it from Secret "
+        "Manager by the service account's token, which the metadata server gives; the image needs nothing but Python"
     ),
     "step.spot": _native(
         "for training only, as a CustomJob with the strategy SPOT that is started again from its checkpoints. With "

@@ -9,6 +9,7 @@ from typing import Any
 from ctc.compiler.ir import System
 from ctc.targets.vertex import identities
 from ctc.targets.vertex.events import topics
+from ctc.targets.vertex.machines import smallest
 from ctc.targets.vertex.staleness import staleness_seconds
 
 _APIS = ("aiplatform", "cloudresourcemanager", "iam", "logging", "storage")
@@ -134,10 +135,22 @@ def _by_hand(system: System, project: str) -> Iterator[str]:
         yield f"  `{system.settings['kms_key']}`."
     if system.settings.get("network"):
         yield f"- `{system.settings['network']}` needs private services access, for the jobs to be peered with it."
+    for accelerator, count in sorted(_accelerators(system).items()):
+        yield f"- The region's quota for custom training must allow {count} of `{accelerator}`: it starts low."
     for event, topic in topics(system).items():
         yield f"- The topic `{topic}` of the event `{event}` must exist, and be in the project `{project}`."
     if staleness_seconds(system) is not None:
         yield "- The alert policy of the staleness alarm needs your notification channels."
+
+
+def _accelerators(system: System) -> dict[str, int]:
+    """How many accelerators one step may hold at once, by the service's name of them."""
+    found: dict[str, int] = {}
+    for step in system.train.steps():
+        machine = smallest(step.resources)
+        if machine is not None and machine.gpus:
+            found[machine.accelerator] = max(found.get(machine.accelerator, 0), machine.gpus * step.nodes)
+    return found
 
 
 def _role(project: str, role: str, title: str, permissions: list[str]) -> str:

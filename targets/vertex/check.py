@@ -7,14 +7,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.targets.kfp_check import check as check_spec
+from ctc.targets.shim import nodes_told
 from ctc.targets.vertex import pipeline as vertex
-from ctc.targets.vertex.machines import DISK_GB, MACHINE_TYPES
+from ctc.targets.vertex.machines import DISK_GB, GPU_TYPES, MACHINE_TYPES
 
 SERVICE_ACCOUNT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]@[a-z0-9.:-]+\.iam\.gserviceaccount\.com")
 LOCATION = re.compile(r"projects/[a-z0-9:.-]+/locations/[a-z]+-[a-z]+[0-9]+")
 NETWORK = re.compile(r"projects/[0-9]+/global/networks/[a-z]([a-z0-9-]*[a-z0-9])?")
 KMS_KEY = re.compile(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+")
 CRON = re.compile(r"TZ=[A-Za-z0-9_+/-]+( (\*|[0-9]+(,[0-9]+)*)){5}")
+SECRET = re.compile(
+    r"[A-Za-z_][A-Za-z0-9_]*=CTC_SECRET_[A-Z0-9_]+"
+    r"=https://secretmanager\.googleapis\.com/v1/(projects/[^/]+/secrets/[A-Za-z0-9_-]{1,255})/versions/latest:access"
+)
+"""What a container is told of a secret: its variable, the one that holds it on one machine, where it is."""
 NAME_LENGTH, LABELS = 128, 64
 _LABEL_KEY, _LABEL_VALUE = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
 _SECONDS = re.compile(r"[1-9][0-9]*s")
@@ -62,7 +68,20 @@ def _job(body: Mapping[str, Any]) -> Iterator[str]:
             yield from _container(label, executor["container"])
         else:
             yield from _launcher(label, executor["container"], job, body)
-    yield from check_spec(plain_outputs(spec))
+    flat = plain_outputs(spec)
+    for label, executor in flat["deploymentSpec"]["executors"].items():
+        yield from (f"executor {label}: {problem}" for problem in _handed(executor.get("container", {})))
+    yield from check_spec(flat)
+
+
+def _handed(container: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with how a container comes to its secrets."""
+    words, command = container.get("args", []), container.get("command", [])
+    before = words[: words.index("--step")] if "--step" in words else []
+    reads = any("def fill_in(" in word for word in command)
+    if bool(before) != reads:
+        yield "reads secrets and is told of none, or is told of some and reads none"
+    yield from (f"{word!r} is no secret of Secret Manager" for word in before if not SECRET.fullmatch(word))
 
 
 def plain_outputs(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,13 +153,17 @@ def _custom_job(job: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str
         yield "its job is in another network than the pipeline"
     if job.get("encryption_spec", {}).get("kms_key_name") != body.get("encryptionSpec", {}).get("kmsKeyName"):
         yield "its job is encrypted by another key than the pipeline"
-    if len(spec["worker_pool_specs"]) != 1:
-        yield "its job has not one pool of workers"
-    pool, scheduling = spec["worker_pool_specs"][0], spec["scheduling"]
-    if pool["machine_spec"]["machine_type"] not in {machine.name for machine in MACHINE_TYPES}:
-        yield f"there is no machine type {pool['machine_spec']['machine_type']!r}"
+    pool, *others = spec["worker_pool_specs"]
+    scheduling = spec["scheduling"]
+    nodes = nodes_told(pool["container_spec"]["args"])
+    if sum(item["replica_count"] for item in (pool, *others)) != nodes or len(others) > 1:
+        yield f"its job has not {nodes} workers, in one pool or two"
+    for other in others:
+        if {**other, "replica_count": 1} != {**pool, "replica_count": 1}:
+            yield "its workers are not alike"
+    yield from _machine(pool["machine_spec"])
     if pool["replica_count"] != 1:
-        yield "its job has not one worker"
+        yield "its first pool has not one worker"
     if pool["disk_spec"]["boot_disk_type"] != "pd-ssd" or pool["disk_spec"]["boot_disk_size_gb"] < DISK_GB:
         yield "its job has another disk than an SSD of 100 GB or more"
     if not _SECONDS.fullmatch(scheduling["timeout"]):
@@ -151,6 +174,17 @@ def _custom_job(job: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str
         yield "a job on spot capacity is restarted when its machine is taken away, and no other job is"
     if vertex.EXECUTOR_INPUT in (*pool["container_spec"]["command"], *pool["container_spec"]["args"]):
         yield "the executor input of a job is escaped once more: it stands inside a JSON word"
+
+
+def _machine(spec: Mapping[str, Any]) -> Iterator[str]:
+    name, count, accelerator = spec["machine_type"], spec.get("accelerator_count", 0), spec.get("accelerator_type", "")
+    if spec.keys() - {"machine_type", "accelerator_count", "accelerator_type"}:
+        yield "its machine has fields that are not used here"
+    if not count and not accelerator:
+        if name not in {machine.name for machine in MACHINE_TYPES}:
+            yield f"there is no machine type {name!r}"
+    elif (name, count, accelerator) not in {(item.name, item.gpus, item.accelerator) for item in GPU_TYPES}:
+        yield f"no machine type {name!r} has {count} of {accelerator!r}"
 
 
 def _name(name: str) -> Iterator[str]:

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.targets.vertex import check
+from ctc.targets.vertex.check import SECRET, plain_outputs
 from ctc.targets.vertex.pipeline import LABEL_LENGTH, payload
 
 _WIDE = re.compile(r"roles/(owner|editor|viewer|.*[aA]dmin|aiplatform\.user|storage\..*)")
 """Roles of Google's that hold more than any of these pipelines uses."""
 _ON_RESOURCE = {"roles/iam.serviceAccountUser": "iam", "roles/secretmanager.secretAccessor": "secretmanager"}
 """The roles of Google's that are used, each with the service on whose single resources it is granted."""
+_READS_SECRET = "roles/secretmanager.secretAccessor"
 _ACT_AS = "roles/iam.serviceAccountUser"
 _OBJECT = re.compile(r'resource\.name\.startsWith\("projects/_/buckets/([^/"]+)/objects/([^"]*)"\)$')
 
@@ -64,11 +66,24 @@ def _identities(files: Files, wake: Mapping[str, Any], train: Mapping[str, Any])
             name = grant["binding"]["role"].rpartition("/")[2]
             held.setdefault(member, set()).update(roles.get(name, {grant["binding"]["role"]}))
     yield from _needed(runner, held.get(runner, set()), _runner_needs(train))
+    readable = {
+        grant["resource"].removeprefix("//secretmanager.googleapis.com/")
+        for grant in files["identities/grants.json"]["grants"]
+        if grant["binding"]["role"] == _READS_SECRET and runner in grant["binding"]["members"]
+    }
+    yield from (f"identities: {runner} may not read {secret}" for secret in sorted(_secrets(train) - readable))
     for path, body in files.items():
         if path.endswith(".trigger.json"):
             needs = {"eventarc.events.receiveEvent", "workflows.executions.create", "storage.objects.get", _ACT_AS}
             member = f"serviceAccount:{body['serviceAccount']}"
             yield from _needed(member, held.get(member, set()), needs | {"aiplatform.pipelineJobs.create"})
+
+
+def _secrets(train: Mapping[str, Any]) -> set[str]:
+    """The full names of the secrets that the containers of a pipeline read."""
+    executors = plain_outputs(train["pipelineSpec"])["deploymentSpec"]["executors"].values()
+    words = [word for executor in executors for word in executor.get("container", {}).get("args", [])]
+    return {match[1] for word in words if (match := SECRET.fullmatch(word))}
 
 
 def _runner_needs(train: Mapping[str, Any]) -> set[str]:

@@ -238,3 +238,4 @@ def _secrets(system: System) -> Iterator[str]:
 
     for step in system.wake.steps():
         yield from within((step.document or {}).get("policy", {}).get("notifications"))
+    yield from (secret for step in system.train.steps() for _, secret in step.secrets)

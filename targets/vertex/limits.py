@@ -11,11 +11,11 @@ from datetime import timedelta
 from ctc.compiler.bundle import canonical
 from ctc.compiler.ir import Pipeline, Step, System
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.targets import kfp_words
+from ctc.targets import gpus, kfp_words
 from ctc.targets.kfp_ir import PIPELINE_NAME
 from ctc.targets.kfp_words import ARGUMENT_BYTES, Limit, Service
 from ctc.targets.vertex import check, events, schedules
-from ctc.targets.vertex.machines import MACHINE_TYPES, disk_gb, smallest
+from ctc.targets.vertex.machines import GPU_TYPES, MACHINE_TYPES, disk_gb, smallest
 from ctc.targets.vertex.pipeline import job_seconds, launches_job, payload, pipeline_job
 
 _DISCOVERY = "discovery document aiplatform.v1, revision 20261106"
@@ -32,6 +32,9 @@ LIMITS: Mapping[str, Limit] = {
     "workflow": Limit(63, "discovery document eventarc.v1: id of a trigger; workflows.v1 takes 64"),
     "workflow memory": Limit(512 * 1024, "Workflows, quotas and limits: variables of one execution, in bytes"),
 }
+
+PAYLOAD_BYTES = ARGUMENT_BYTES.value * 3 // 4
+"""Of the job that a launcher is given in a word: what is left takes the executor input, once for each pool."""
 
 SERVICE = Service("Vertex AI")
 
@@ -179,12 +182,11 @@ def _machine(step: Step) -> Iterator[Diagnostic]:
     biggest = MACHINE_TYPES[-1]
     if smallest(step.resources) is None:
         asked = f"{step.resources.cpu:g} vCPUs and {step.resources.memory_bytes / 1024**3:g} GiB"
-        yield _error(
-            "CT375",
-            f"no listed machine type has {asked}",
-            path,
-            f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib:g} GiB",
-        )
+        advice = f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib:g} GiB"
+        if step.resources.gpus:
+            asked += gpus.asked(step.resources)
+            advice = gpus.advice(step.resources, ((item.gpu_type, item.gpus) for item in GPU_TYPES))
+        yield _error("CT375", f"no listed machine type has {asked}", path, advice)
     if disk_gb(step.resources) > LIMITS["disk"].value:
         message = f"a job's disk has {LIMITS['disk'].value} GB at most, not {disk_gb(step.resources)}"
         yield _error("CT376", message, f"{path}.disk", "keep what is bigger in the bucket")
@@ -213,11 +215,11 @@ def _payloads(system: System, pipeline: Pipeline) -> Iterator[Diagnostic]:
     for label, executor in pipeline_job(system, pipeline)["pipelineSpec"]["deploymentSpec"]["executors"].items():
         job = payload(executor)
         size = 0 if job is None else len(canonical(job))
-        if size > ARGUMENT_BYTES.value // 2:
+        if size > PAYLOAD_BYTES:
             step = origins[label]
             yield _error(
                 "CT316",
                 f"the job of step `{step.name}` is {size} bytes, and Vertex AI hands it over as one word of a command",
                 step.origin,
-                f"make its command or its environment shorter: {ARGUMENT_BYTES.value // 2} bytes fit",
+                f"make its command or its environment shorter: {PAYLOAD_BYTES} bytes fit",
             )

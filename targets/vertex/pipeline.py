@@ -1,9 +1,10 @@
 """The two pipelines as bodies of `projects.locations.pipelineJobs.create` (Vertex AI REST v1).
 
 The PipelineSpec in a body is Kubeflow's. One thing is Vertex's own: a plain container task can ask for neither spot
-capacity nor a disk, so a step that needs one of them is launched as a CustomJob, as Google's own pipeline components
-do it: their launcher runs in the task, creates the job and waits for it. The step's container goes into the job as it
-is, with the executor input escaped once more, because it travels inside a JSON word.
+capacity nor a disk, and of accelerators only for a kind and a number, to which the service picks a machine. So a step
+that needs one of them is launched as a CustomJob, as Google's own pipeline components do it: their launcher runs in the
+task, creates the job and waits for it. The step's container goes into the job as it is, with the executor input escaped
+once more, because it travels inside a JSON word.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 from ctc.compiler.bundle import canonical
 from ctc.compiler.ir import Pipeline, Step, System
 from ctc.targets.kfp_ir import executor_name, pipeline_spec
-from ctc.targets.vertex.machines import DISK_GB, disk_gb, smallest
+from ctc.targets.shim import bare
+from ctc.targets.vertex.machines import DISK_GB, MachineType, disk_gb, smallest
 
 LAUNCHER_IMAGE = "gcr.io/ml-pipeline/google-cloud-pipeline-components:2.22.0"
 LAUNCHER = ("python3", "-u", "-m", "google_cloud_pipeline_components.container.v1.custom_job.launcher")
@@ -47,7 +49,7 @@ def labels(system: System) -> dict[str, str]:
 
 def pipeline_job(system: System, pipeline: Pipeline) -> dict[str, Any]:
     """The body that runs `pipeline`; whoever sends it adds the values of its parameters."""
-    spec = pipeline_spec(pipeline, system.root)
+    spec = pipeline_spec(pipeline, system.root, lambda name: secret_address(str(system.settings["project"]), name))
     for step in pipeline.steps():
         if launches_job(step):
             _as_custom_job(system, spec, step)
@@ -73,9 +75,14 @@ def pipeline_job(system: System, pipeline: Pipeline) -> dict[str, Any]:
     return body
 
 
+def secret_address(project: str, name: str) -> str:
+    """Where Secret Manager (REST v1) tells a secret's newest text."""
+    return f"https://secretmanager.googleapis.com/v1/projects/{project}/secrets/{name}/versions/latest:access"
+
+
 def launches_job(step: Step) -> bool:
     """Whether a step needs what only a CustomJob has."""
-    return step.spot is not None or disk_gb(step.resources) > DISK_GB
+    return step.spot is not None or disk_gb(step.resources) > DISK_GB or step.resources.gpus > 0 or step.nodes > 1
 
 
 def job_seconds(step: Step) -> int:
@@ -87,24 +94,28 @@ def custom_job(system: System, step: Step, container: Mapping[str, Any]) -> dict
     """The CustomJob of a step, in the launcher's spelling (snake_case)."""
     machine = smallest(step.resources)
     settings = system.settings
+    command = container["command"]
+    if step.nodes > 1:
+        # Each of the two pools has it, inside of one word.
+        command = [*command[:-1], *map(bare, command[-1:])]
     scheduling: dict[str, Any] = {"timeout": f"{job_seconds(step)}s"}
     if step.spot is not None:
         # A machine that is taken away is replaced; the command goes on from its checkpoints.
         scheduling |= {"strategy": "SPOT", "restart_job_on_worker_restart": True}
+    pool = {
+        "machine_spec": _machine(machine),
+        "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": disk_gb(step.resources)},
+        "container_spec": {
+            "image_uri": container["image"],
+            "command": _escaped(command),
+            "args": _escaped(container["args"]),
+            "env": container.get("env", []),
+        },
+    }
+    # The first pool has one machine, the primary one; the second the others.
+    others = [{**pool, "replica_count": step.nodes - 1}] if step.nodes > 1 else []
     job: dict[str, Any] = {
-        "worker_pool_specs": [
-            {
-                "machine_spec": {"machine_type": "" if machine is None else machine.name},
-                "replica_count": 1,
-                "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": disk_gb(step.resources)},
-                "container_spec": {
-                    "image_uri": container["image"],
-                    "command": _escaped(container["command"]),
-                    "args": _escaped(container["args"]),
-                    "env": container.get("env", []),
-                },
-            }
-        ],
+        "worker_pool_specs": [{**pool, "replica_count": 1}, *others],
         "scheduling": scheduling,
         # Without it the user's code would run as Vertex's own agent.
         "service_account": str(settings["service_account"]),
@@ -118,6 +129,15 @@ def custom_job(system: System, step: Step, container: Mapping[str, Any]) -> dict
     }
     if settings.get("kms_key"):
         made["encryption_spec"] = {"kms_key_name": str(settings["kms_key"])}
+    return made
+
+
+def _machine(machine: MachineType | None) -> dict[str, Any]:
+    if machine is None:
+        return {"machine_type": ""}
+    made: dict[str, Any] = {"machine_type": machine.name}
+    if machine.gpus:
+        made |= {"accelerator_type": machine.accelerator, "accelerator_count": machine.gpus}
     return made
 
 

@@ -26,6 +26,7 @@ targets:
     compute: ct-cluster
     datastore: fraud_ct
     identity: 99999999-8888-7777-6666-555555555555
+    key_vault: fraud-vault
     events: {fraud-ops-alert: {event_grid: {topic: fraud-alerts}}}
 """
 
@@ -41,7 +42,9 @@ targets:
 
 JOB = """\
   retries: 2
-  resources: {cpu: 16, memory: 64Gi, disk: 200Gi}
+  env: {HUB_TOKEN: {secret: hub-token}}
+  distributed: {nodes: 3, launcher: torchrun}
+  resources: {cpu: 16, memory: 64Gi, disk: 200Gi, gpu: {type: t4}}
   spot: {checkpoint: 10m, max_wait: 6h}
 """
 
@@ -76,7 +79,7 @@ def small_spec(folder: Path, old: str = "", new: str = "") -> Spec:
 
 
 def every_system(folder: Path) -> dict[str, System]:
-    """The specs of `specs/` on Azure ML, by name, but for the one whose training has a secret."""
+    """The specs of `specs/` on Azure ML, by name."""
     event = "    events: {fraud-ops-alert: {event_grid: {topic: fraud-alerts}}}\n"
     made = {}
     for spec in sorted(SPECS.glob("*.yaml")):
@@ -91,8 +94,7 @@ def every_system(folder: Path) -> dict[str, System]:
         environment = "prod" if "environments:" in text else None
         loaded = load_spec(folder / spec.name, environment, "azureml", FIRST_ROW)
         assert loaded.spec is not None, loaded.diagnostics
-        if spec.stem != "fine_tune":
-            made[spec.stem] = lower(loaded.spec, "azureml")
+        made[spec.stem] = lower(loaded.spec, "azureml")
     return made
 
 

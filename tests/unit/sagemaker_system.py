@@ -30,6 +30,7 @@ TRAINING = """\
   retries: 2
   env: {HUB_TOKEN: {secret: hub-token}}
   hyperparameters: {depth: 8}
+  distributed: {nodes: 3, launcher: torchrun}
   resources: {cpu: 16, memory: 64Gi, disk: 300Gi}
   spot: {checkpoint: 10m, max_wait: 6h}
 """

@@ -311,17 +311,23 @@ def test_without_an_identity_the_clusters_own_is_meant(system: System) -> None:
 
 
 def test_a_secret_of_a_notification_is_granted_alone(full: dict[str, Any], tmp_path: Path) -> None:
-    [grant] = [grant for grant in full["identities/grants.json"]["grants"] if grant["scope"].startswith("secret:")]
+    grants = [grant for grant in full["identities/grants.json"]["grants"] if grant["scope"].startswith("secret:")]
+    assert {grant["role"] for grant in grants} == {"Key Vault Secrets User"}
+    assert {grant["scope"]: grant["principal"] for grant in grants} == {
+        "secret:slack-fraud-oncall": {"client_id": "99999999-8888-7777-6666-555555555555"},
+        "secret:hub-token": {"workspace": "fraud"},
+    }
+    sheet = bootstrap.sheet(full_system(tmp_path)).decode()
+    for who, name in (("runner", "slack-fraud-oncall"), ("trainer", "hub-token")):
+        [line] = [line for line in sheet.splitlines() if f'--scope "$vault/secrets/{name}"' in line]
+        assert f'--assignee-object-id "${who}"' in line
 
-    assert (grant["scope"], grant["role"]) == ("secret:slack-fraud-oncall", "Key Vault Secrets User")
-    assert '--scope "$vault/secrets/slack-fraud-oncall"' in bootstrap.sheet(full_system(tmp_path)).decode()
 
-
-def test_a_secret_of_the_training_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_secret_of_the_training_needs_its_vault(tmp_path: Path) -> None:
     built = build(small_spec(tmp_path, "training:\n", "training:\n  env: {TOKEN: {secret: hub}}\n"), azureml)
 
-    assert [(item.code, item.path) for item in built.diagnostics] == [("CT301", "training.env")]
-    assert "Key Vault" in built.diagnostics[0].help
+    assert [(item.code, item.path) for item in built.diagnostics] == [("CT360", "targets.azureml")]
+    assert "key_vault" in built.diagnostics[0].help
 
 
 def test_every_value_of_the_sheet_is_one_word(tmp_path: Path) -> None:

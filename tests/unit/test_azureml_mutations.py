@@ -17,6 +17,7 @@ TRAIN, WAKE = "pipelines/train.yml", "pipelines/wake.yml"
 EVERY, WEEKLY = "schedules/every.yml", "schedules/on-weekly.yml"
 GRANTS, MODEL, COMPONENT = "identities/grants.json", "registry/model.yml", "components/wake.yml"
 RUNNER, KEEPER, WAKER = (f"identities/role-{name}.json" for name in ("runner", "keeper", "waker"))
+SECRETS = "Key Vault Secrets User"
 EVENT, ALARM = "events/fraud-ops-alert.template.json", "staleness/template.json"
 
 
@@ -157,9 +158,9 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
     "checkpoints that are kept at the end": at(*JOBS, "train", "outputs", "ctc_checkpoints", "mode", value="upload"),
     "a command of an input that is not there": command("train", "inputs.valid", "inputs.other"),
     "a command that forgets an input": command("train", "valid=${{inputs.valid}}", "valid=/tmp"),
-    "a command with another expression": command("train", "shim.py", "${{secrets.x}}"),
+    "a command with another expression": command("predict_contender", "shim.py", "${{secrets.x}}"),
     "a path that is not quoted": command(
-        "train", '"${{inputs.ctc_support}}/shim.py"', "${{inputs.ctc_support}}/shim.py"
+        "train", '"${{inputs.ctc_support}}/with_secrets.py"', "${{inputs.ctc_support}}/with_secrets.py"
     ),
     "a step that asks nobody": command("register", '/gate.py"', '/other.py"'),
     "a step without an end": at(*JOBS, "train", "limits", "timeout", value=0),
@@ -167,9 +168,24 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
     "a step of 22 days": at(*JOBS, "decide", "limits", "timeout", value=22 * 86400),
     "a tier that is none": at(*JOBS, "train", "queue_settings", "job_tier", value="Cheap"),
     "a machine that is none": at(*JOBS, "train", "resources", "instance_type", value="Standard_X1"),
-    "two machines": at(*JOBS, "train", "resources", "instance_count", value=2),
+    "two machines": at(*JOBS, "measure_latency", "resources", "instance_count", value=2),
+    "fewer machines than the command is told of": at(*JOBS, "train", "resources", "instance_count", value=2),
+    "machines that are not told their ranks": without(*JOBS, "train", "distribution"),
+    "a command for each accelerator": at(*JOBS, "train", "distribution", "process_count_per_instance", value=8),
+    "ranks for one machine": at(
+        *JOBS, "measure_latency", "distribution", value={"type": "pytorch", "process_count_per_instance": 1}
+    ),
     "the user's code on the cluster": without(*JOBS, "train", "compute"),
-    "the user's code as the runner": at(*JOBS, "train", "identity", value={"type": "managed"}),
+    "the user's code as the runner": at(*JOBS, "train", "identity", "client_id", value="x"),
+    "the user's code as somebody, for no secret": at(*JOBS, "measure_latency", "identity", value={"type": "managed"}),
+    "a secret that nobody asks for as somebody": without(*JOBS, "train", "identity"),
+    "a container that is told of secrets and reads none": command("train", "/with_secrets.py", "/shim.py"),
+    "a container that reads secrets and is told of none": command(
+        "train", "https://fraud-vault.vault.azure", "https://x"
+    ),
+    "another secret than the one that may be read": command("train", "/secrets/hub-token", "/secrets/root-token"),
+    "a secret that nobody may read": granted(SECRETS, scope="secret:other"),
+    "a secret in another variable here": command("train", "=CTC_SECRET_HUB_TOKEN=", "=HUB_TOKEN="),
     "our step as nobody": without(*JOBS, "decide", "identity"),
     "our step as a person": at(*JOBS, "decide", "identity", "type", value="user_identity"),
     "our step as another": at(*JOBS, "decide", "identity", "client_id", value="me"),

@@ -202,6 +202,23 @@ def test_the_programs_hold_nothing_that_a_service_would_replace() -> None:
 
 MUTATIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "schema": (lambda s: s.update(schemaVersion="2.0.0"), "schemaVersion"),
+    "accelerators for newer servers only": (
+        lambda s: s["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"].update(
+            accelerator={"resourceType": "nvidia.com/gpu", "resourceCount": "1"}
+        ),
+        "other accelerators",
+    ),
+    "accelerators that are none": (
+        lambda s: s["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"].update(
+            accelerator={
+                "type": "nvidia.com/gpu",
+                "count": "0",
+                "resourceType": "nvidia.com/gpu",
+                "resourceCount": "0",
+            }
+        ),
+        "or for none",
+    ),
     "pipeline name": (lambda s: s["pipelineInfo"].update(name="Flights_Train"), "pipeline's name"),
     "task name": (lambda s: inside(s).update({"Bad_Name": inside(s).pop("train")}), "Bad_Name"),
     "dangling component": (lambda s: s["components"].pop("comp-train"), "no component comp-train"),

@@ -22,10 +22,12 @@ from ctc.compiler.target import Machine, Support
 from ctc.diagnostics import CtcError, Severity
 from ctc.language.spec import (
     Columns,
+    Distributed,
     DriftTrigger,
     Evaluation,
     EventTrigger,
     Gate,
+    Gpu,
     Holdout,
     Label,
     ManualTrigger,
@@ -144,14 +146,23 @@ def test_every_feature_has_a_capability(spec: Spec) -> None:
     )
     asking = replace(
         spec,
-        training=replace(spec.training, spot=Spot(HOUR, HOUR), env={"TOKEN": Secret("hub-token")}),
+        training=replace(
+            spec.training,
+            spot=Spot(HOUR, HOUR),
+            env={"TOKEN": Secret("hub-token")},
+            resources=Resources(gpu=Gpu("t4")),
+        ),
         triggers=(*spec.triggers, *watching),
         trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
         notifications=(Notification("team", "email", {}, ("failed",)),),
         serving=(Serving("api", Online("i", ("serve",), 8080, "/health", "/predict")),),
     )
 
-    assert {feature for feature, _ in lower(asking, "kubeflow").features} == set(kubeflow.CAPABILITIES)
+    found = set()
+    for launcher in ("torchrun", "mpi"):
+        training = replace(asking.training, distributed=Distributed(2, launcher))
+        found |= {feature for feature, _ in lower(replace(asking, training=training), "kubeflow").features}
+    assert found == set(kubeflow.CAPABILITIES)
 
 
 def test_the_fidelity_report_names_the_places_that_ask(spec: Spec) -> None:

@@ -352,7 +352,7 @@ def test_every_example_is_one() -> None:
     assert count > 80
 
 
-DISTRIBUTED = "distributed: {nodes: 2, launcher: torchrun}"
+DISTRIBUTED = "distributed: {nodes: 2, launcher: mpi}"
 
 
 def test_what_is_not_run_is_in_the_spec_that_asks_for_it(tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_what_is_not_run_is_in_the_spec_that_asks_for_it(tmp_path: Path) -> None
     [found] = [item for item in loaded.diagnostics if item.code == "CT390"]
 
     assert loaded.spec is not None
-    assert set(loaded.spec.gaps) == {"training.distributed", "data.mode"}
+    assert set(loaded.spec.gaps) == {"training.distributed.launcher", "data.mode"}
     assert found.severity is Severity.WARNING
     assert found.span is not None
     assert found.span.line in (text.splitlines().index("training:") + 2, len(text.splitlines()) + 2)

@@ -11,7 +11,7 @@ from sagemaker_system import documents, full_system
 from ctc.compiler.ir import Resources, System
 from ctc.targets import sagemaker
 from ctc.targets.sagemaker.check_bundle import check_bundle
-from ctc.targets.sagemaker.machines import GIB, INSTANCE_TYPES
+from ctc.targets.sagemaker.machines import GIB, GPU_TYPES, INSTANCE_TYPES
 from ctc.targets.sagemaker.names import model_name
 from ctc.targets.sagemaker.serving import hosted
 
@@ -89,11 +89,22 @@ def test_a_server_that_fits_no_machine_is_refused(system: System) -> None:
     assert ("CT345", "serving.api.resources") in {(item.code, item.path) for item in sagemaker.limits(other)}
 
 
+def test_a_server_may_have_accelerators(system: System) -> None:
+    [server] = system.servers
+    other = replace(system, servers=(replace(server, resources=Resources(4, 8 * GIB, GIB, 1, "t4")),))
+    files = documents(other)
+    config = files["serving/api/config.json"]
+
+    assert [item["InstanceType"] for item in config["ProductionVariants"]] == ["ml.g4dn.xlarge"]
+    assert "KmsKeyId" not in config, "its disk is its own"
+    assert check_bundle(files) == []
+
+
 def test_every_type_that_is_picked_can_host() -> None:
     session = pytest.importorskip("botocore.session").get_session()
     hosting = session.get_service_model("sagemaker").shape_for("ProductionVariantInstanceType").enum
 
-    assert {machine.name for machine in INSTANCE_TYPES if machine.training} <= set(hosting)
+    assert {machine.name for machine in (*INSTANCE_TYPES, *GPU_TYPES) if machine.training} <= set(hosting)
 
 
 @pytest.mark.parametrize("length", [1, 33, 34, 60])

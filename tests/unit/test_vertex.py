@@ -152,7 +152,7 @@ def with_training(system: System, **fields: Any) -> System:
         ({"argv": ("python", "{{$.inputs}}")}, [("CT315", "training.argv")]),
         ({"argv": ("python", "$(HOME)")}, [("CT315", "training.argv")]),
         (
-            {"argv": ("python", "x" * 70_000), "resources": Resources(1, GIB, 200 * 10**9)},
+            {"argv": ("python", "x" * 100_000), "resources": Resources(1, GIB, 200 * 10**9)},
             [("CT316", "training.argv")],
         ),
     ],
@@ -388,10 +388,13 @@ def test_what_each_account_may_do(full: dict[str, Any]) -> None:
         (f"{own}acme-payments", f"{roles}reader", runner),
         (account, "roles/iam.serviceAccountUser", runner),
         (account, "roles/iam.serviceAccountUser", waker),
-        (
-            "//secretmanager.googleapis.com/projects/acme-ml/secrets/slack-fraud-oncall",
-            "roles/secretmanager.secretAccessor",
-            runner,
+        *(
+            (
+                f"//secretmanager.googleapis.com/projects/acme-ml/secrets/{name}",
+                "roles/secretmanager.secretAccessor",
+                runner,
+            )
+            for name in ("slack-fraud-oncall", "hub-token")
         ),
     }
 

@@ -92,6 +92,12 @@ def forgets(path: str, permission: str) -> Callable[[Files], None]:
     return change
 
 
+def no_secret(files: Files) -> None:
+    """Takes every grant on a secret away."""
+    grants = files[GRANTS]["grants"]
+    files[GRANTS]["grants"] = [item for item in grants if "secretmanager" not in item["resource"]]
+
+
 SPEC = (TRAIN, "pipelineSpec")
 POOL = ("job_spec", "worker_pool_specs", 0)
 
@@ -140,7 +146,20 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
         *SPEC, "components", "comp-train", "outputDefinitions", "parameters", "gcp_resources"
     ),
     "a machine that is none": in_job(*POOL, "machine_spec", "machine_type", value="n9-mega-7"),
+    "an accelerator that the machine cannot have": in_job(*POOL, "machine_spec", "accelerator_type", value="NVIDIA_L4"),
+    "as many accelerators as the machine cannot have": in_job(*POOL, "machine_spec", "accelerator_count", value=3),
+    "a machine for accelerators without any": in_job(*POOL, "machine_spec", value={"machine_type": "a2-highgpu-1g"}),
+    "a kind of accelerator and no number of it": in_job(
+        *POOL, "machine_spec", value={"machine_type": "e2-standard-4", "accelerator_type": "NVIDIA_TESLA_T4"}
+    ),
     "two workers": in_job(*POOL, "replica_count", value=2),
+    "fewer workers than the command is told of": in_job("job_spec", "worker_pool_specs", 1, "replica_count", value=1),
+    "workers on other machines": in_job(
+        "job_spec", "worker_pool_specs", 1, "machine_spec", value={"machine_type": "e2-standard-4"}
+    ),
+    "workers in a third pool": in_job(
+        "job_spec", "worker_pool_specs", value=[{"replica_count": 1}, {"replica_count": 1}, {"replica_count": 1}]
+    ),
     "a disk that is smaller than none asked for": in_job(*POOL, "disk_spec", "boot_disk_size_gb", value=50),
     "a timeout in minutes": in_job("job_spec", "scheduling", "timeout", value="90m"),
     "an unknown strategy": in_job("job_spec", "scheduling", "strategy", value="CHEAP"),
@@ -150,6 +169,11 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
     "a job under another key": in_job("encryption_spec", "kms_key_name", value="x"),
     "a worker's input that breaks its JSON": in_job(*POOL, "container_spec", "args", 3, value="{{$}}"),
     "a worker without its input": in_job(*POOL, "container_spec", "args", value=[]),
+    "a secret that nobody may read": no_secret,
+    "another secret than the one that may be read": text(TRAIN, "secrets/hub-token/", "secrets/root-token/"),
+    "a secret of another service": text(TRAIN, "https://secretmanager.googleapis.com", "https://secrets.example"),
+    "a secret in another variable here": text(TRAIN, "CTC_SECRET_HUB_TOKEN", "HUB_TOKEN"),
+    "a container that is told of secrets and reads none": text(TRAIN, "def fill_in(", "def fill_out("),
     "nothing that wakes": without(EVERY),
     "a cron without a zone": at(WEEKLY, "cron", value="30 2 * * 1"),
     "a cron of six fields": at(WEEKLY, "cron", value="TZ=UTC 0 30 2 * * 1"),

@@ -31,7 +31,9 @@ targets:
 
 JOB = """\
   retries: 2
-  resources: {cpu: 16, memory: 64Gi, disk: 300Gi}
+  env: {HUB_TOKEN: {secret: hub-token}}
+  distributed: {nodes: 3, launcher: torchrun}
+  resources: {cpu: 16, memory: 64Gi, disk: 300Gi, gpu: {type: t4}}
   spot: {checkpoint: 10m, max_wait: 6h}
 """
 
