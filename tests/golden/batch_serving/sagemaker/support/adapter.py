@@ -189,30 +189,50 @@ def obey(number: int, _: object) -> None:
         end_group(process, signal.SIGTERM)
 
 
-def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
-    """Exit code (None: time was up) and the last lines of the output, which is streamed through meanwhile."""
+def started(argv: list[str], cwd: str | None, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     pipes.update(cwd=cwd, env=environment, start_new_session=True, preexec_fn=die_with_parent)
-    signal.signal(signal.SIGTERM, obey)
     try:
-        process: subprocess.Popen[bytes] = subprocess.Popen(argv, **pipes)
+        return subprocess.Popen(argv, **pipes)
     except OSError as error:
         raise Failed("cannot run %r: %s; is it in the image and on PATH?" % (argv[0], error.strerror), 127) from error
-    RUNNING[:] = [process]
-    if STOPPED:
-        end_group(process, signal.SIGTERM)
+
+
+def streamed(process: subprocess.Popen[bytes], lines: bool = False) -> tuple[threading.Thread, bytearray]:
+    """Passes a process's output on as it comes, or in whole `lines`; its end is kept in what is returned."""
     assert process.stdout is not None
     tail, output = bytearray(), process.stdout.fileno()
 
     def stream() -> None:
+        rest = b""
         for chunk in iter(lambda: os.read(output, 65536), b""):
             tail.extend(chunk)
             del tail[:-TAIL_BYTES]
+            if lines:
+                head, end, rest = (rest + chunk).rpartition(b"\n")
+                chunk, rest = (head + end + rest, b"") if len(rest) > TAIL_BYTES else (head + end, rest)
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
+        sys.stdout.buffer.write(rest + b"\n" if rest else b"")
+        sys.stdout.buffer.flush()
 
     reader = threading.Thread(target=stream, daemon=True)
     reader.start()
+    return reader, tail
+
+
+def last_lines_of(tail: bytearray) -> str:
+    return "\n".join(tail.decode("utf-8", "replace").splitlines()[-LAST_LINES:])
+
+
+def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
+    """Exit code (None: time was up) and the last lines of the output, which is streamed through meanwhile."""
+    signal.signal(signal.SIGTERM, obey)
+    process = started(argv, cwd, environment)
+    RUNNING[:] = [process]
+    if STOPPED:
+        end_group(process, signal.SIGTERM)
+    reader, tail = streamed(process)
     try:
         code = process.wait(timeout or None)
     except subprocess.TimeoutExpired:
@@ -225,7 +245,7 @@ def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], time
     process.wait()
     RUNNING.clear()
     reader.join(GRACE_SECONDS)
-    return code, "\n".join(tail.decode("utf-8", "replace").splitlines()[-LAST_LINES:])
+    return code, last_lines_of(tail)
 
 
 def kept_folder(work: Work, scratch: str) -> str:
@@ -284,7 +304,7 @@ def code_folder(step: str, code: str) -> str | None:
     return folder
 
 
-def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
+def run(arguments: argparse.Namespace, work: Work, places: Places, start: Callable[..., Any] = run_once) -> None:
     """Every try of the step's commands. Returns once one of them wrote its outputs, else raises Failed."""
     step, cwd = arguments.step, code_folder(arguments.step, work.code)
     with tempfile.TemporaryDirectory(prefix="ctc-") as scratch:
@@ -293,7 +313,7 @@ def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
         for left in range(arguments.retries, -1, -1):
             for folder in [*places.outputs.values(), os.path.join(scratch, ROWS)]:
                 empty(folder)
-            code, last, filled = run_all(planned, cwd, arguments.timeout)
+            code, last, filled = run_all(planned, cwd, arguments.timeout, start)
             if code == 0:
                 check_written(step, places.outputs)
                 if "model" in places.outputs and "prepared" in places.inputs:
@@ -324,13 +344,13 @@ def environment_of(given: dict[str, str]) -> dict[str, str]:
 
 
 def run_all(
-    planned: list[tuple[list[str], dict[str, str]]], cwd: str | None, timeout: float
+    planned: list[tuple[list[str], dict[str, str]]], cwd: str | None, timeout: float, start: Callable[..., Any]
 ) -> tuple[int | None, str, list[str]]:
     """One try: the commands until one fails, all within `timeout`; the last one's exit code, last lines and words."""
     end = time.monotonic() + timeout
     for argv, given in planned:
         left = max(end - time.monotonic(), 0.001) if timeout else 0.0
-        code, last = run_once(argv, cwd, environment_of(given), left)
+        code, last = start(argv, cwd, environment_of(given), left)
         if code != 0:
             break
     return code, last, argv
@@ -452,6 +472,364 @@ def main(words: list[str], act: Callable[..., None] = run) -> int:
         write_json(os.path.join(os.environ["CTC_STATUS_DIR"], arguments.step + ".json"), status)
     return code
 
+"""How the machines of one training begin each try together, and end it together: a failure on one is one of all.
+
+The first machine listens at the port after that of the processes' own rendezvous; the others connect for each try, and
+are told when all are there. Each says how its processes ended, with their last lines; the first says what that means
+for all. A machine that is gone has failed. Standard library only, Python 3.7 or newer.
+"""
+
+
+import contextlib
+import select
+import socket
+import time
+from typing import Dict, List, Optional, Tuple
+
+
+WELL, BROKEN, LATE, GO = b"w", b"b", b"l", b"g"
+"""What a machine says of its try, and what the first says of all: ended well, failed, ran out of time; and: begin."""
+PATIENCE_SECONDS, PAUSE_SECONDS, ANSWER_SECONDS = 600.0, 0.2, 10.0
+"""For how long machines wait for each other to start (torchrun's `join_timeout`), how often that is looked at, and for
+how long a message that has begun is waited for."""
+MOST_BYTES = 16384
+
+Verdict = Tuple[bytes, str]
+NOTHING: Verdict = (b"", "")
+
+
+class Alone:
+    """All processes are of this machine: what becomes of them is what becomes of the try."""
+
+    def begin(self) -> None:
+        """At once."""
+
+    def look(self, ended: bytes, said: str) -> Verdict:
+        return ended, said
+
+
+class First:
+    """The machine at which the others meet; `count` are all of them."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self.server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.server.bind(("", port))
+        self.server.listen(count)
+        self.count = count
+        self.peers: Dict[int, socket.socket] = {}
+        self.told: Dict[int, Verdict] = {}
+
+    def begin(self) -> None:
+        """Returns when all are there. Failed where one does not come."""
+        self.peers, self.told, end = {}, {}, time.monotonic() + PATIENCE_SECONDS
+        while len(self.peers) < self.count - 1:
+            refuse_late(end, "%d of %d machines came" % (len(self.peers) + 1, self.count))
+            if select.select([self.server], [], [], PAUSE_SECONDS)[0]:
+                link = self.server.accept()[0]
+                link.settimeout(ANSWER_SECONDS)
+                with contextlib.suppress(OSError, ValueError):
+                    self.peers[int(message(link)[1])] = link
+        for link in self.peers.values():
+            send(link, GO, "")
+
+    def look(self, ended: bytes, said: str) -> Verdict:
+        """What the try has come to, and the last lines of who decided it; NOTHING while it goes on."""
+        if ended:
+            self.told[0] = ended, said
+        for rank, link in self.peers.items():
+            if rank not in self.told and select.select([link], [], [], 0)[0]:
+                try:
+                    self.told[rank] = message(link)
+                except OSError:
+                    self.told[rank] = BROKEN, "it is gone"
+        for kind in (BROKEN, LATE):
+            for rank in sorted(self.told):
+                if self.told[rank][0] == kind:
+                    lines = self.told[rank][1]
+                    return self.tell(kind, lines if rank == 0 else "machine %d of %d: %s" % (rank, self.count, lines))
+        return self.tell(WELL, self.told[0][1]) if len(self.told) == self.count else NOTHING
+
+    def tell(self, kind: bytes, lines: str) -> Verdict:
+        for link in self.peers.values():
+            send(link, kind, "")
+            link.close()
+        return kind, lines
+
+
+class Other:
+    """A machine that meets the first, at `host` and `port`; `rank` is its own."""
+
+    def __init__(self, host: str, port: int, rank: int) -> None:
+        self.address, self.rank, self.said = (host, port), rank, False
+        self.link: Optional[socket.socket] = None
+
+    def begin(self) -> None:
+        """Returns when all are there. Failed where the first does not answer."""
+        end, self.said = time.monotonic() + PATIENCE_SECONDS, False
+        while self.link is None:
+            refuse_late(end, "the first of the machines does not answer")
+            try:
+                self.link = socket.create_connection(self.address, ANSWER_SECONDS)
+                send(self.link, GO, str(self.rank))
+            except OSError:
+                self.link = None
+                time.sleep(PAUSE_SECONDS)
+        while not select.select([self.link], [], [], PAUSE_SECONDS)[0]:
+            refuse_late(end, "not all of the machines came")
+        try:
+            message(self.link)
+        except OSError as error:
+            self.leave()
+            raise Failed("the first of the machines is gone") from error
+
+    def look(self, ended: bytes, said: str) -> Verdict:
+        assert self.link is not None, "`begin` has been called"
+        if ended and not self.said:
+            self.said = True
+            send(self.link, ended, said)
+        if not select.select([self.link], [], [], 0)[0]:
+            return NOTHING
+        try:
+            kind = message(self.link)[0]
+        except OSError:
+            kind = BROKEN
+        self.leave()
+        return kind, said or "another machine failed; the first tells which"
+
+    def leave(self) -> None:
+        if self.link is not None:
+            self.link.close()
+        self.link = None
+
+
+def refuse_late(end: float, said: str) -> None:
+    """Failed where time is up, or the platform ends the job."""
+    if STOPPED:
+        raise Failed("the job was ended before all machines were there", 128 + STOPPED[0])
+    if time.monotonic() > end:
+        raise Failed("%s within %g seconds" % (said, PATIENCE_SECONDS))
+
+
+def send(link: socket.socket, kind: bytes, text: str) -> None:
+    """One message. One that cannot be sent is to a machine that is gone, which is seen where its own is read."""
+    body = text.encode("utf-8")[-MOST_BYTES:]
+    with contextlib.suppress(OSError):
+        link.sendall(kind + len(body).to_bytes(4, "big") + body)
+
+
+def message(link: socket.socket) -> Verdict:
+    """The next message; OSError where the machine is gone."""
+    head = exactly(link, 5)
+    return head[:1], exactly(link, int.from_bytes(head[1:], "big")).decode("utf-8", "replace")
+
+
+def exactly(link: socket.socket, count: int) -> bytes:
+    parts: List[bytes] = []
+    while count:
+        part = link.recv(count)
+        if not part:
+            raise ConnectionError("the connection ended")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+"""Starts a command several times at once, as `torchrun` does, on as many machines as a job was given.
+
+Each machine runs this program, which finds out from the platform which one it is, and starts the processes of its own
+node with the variables that torchrun sets (PyTorch, `torch.distributed.run`); ranks are counted node by node. The
+processes meet at `MASTER_ADDR:MASTER_PORT`, where that of rank 0 listens; torchrun itself is not needed. If one of them
+fails, all are ended, on every machine, and all are tried again. What a node but the first writes to an output is not
+kept.
+
+On one machine, where `CTC_MOUNTS` stands for the object store, one program starts the processes of all nodes.
+"""
+
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+
+
+Words = Dict[str, str]
+Meeting = Union[Alone, First, Other]
+Start = Callable[[List[str], Optional[str], Words, float], Tuple[Optional[int], str]]
+
+MASTER_PORT, PAUSE_SECONDS = 29500, 0.05
+"""torchrun's own port, where the platform names none; and how often the processes are looked at."""
+
+
+class Group(NamedTuple):
+    """The machines of a job. `hosts` are their addresses in the order of their ranks, `here` the ranks of the nodes
+    whose processes this program starts, `processes` how many each node has."""
+
+    hosts: List[str]
+    port: int
+    here: List[int]
+    processes: int
+
+
+def group_of(options: Words) -> Group:
+    """What the platform tells: SageMaker in a file, Vertex AI in `CLUSTER_SPEC`, Azure ML in torchrun's variables."""
+    nodes, processes = int(options["nodes"]), int(options["processes"])
+    if os.environ.get("CTC_MOUNTS"):
+        hosts, port, here = ["127.0.0.%d" % number for number in range(1, nodes + 1)], free_port(), list(range(nodes))
+    elif os.path.isfile(options.get("hosts", "")):
+        with open(options["hosts"], encoding="utf-8") as file:
+            told = json.load(file)
+        hosts = sorted(told["hosts"], key=lambda name: (len(name), name))
+        port, here = MASTER_PORT, [hosts.index(told["current_host"])]
+    elif os.environ.get("CLUSTER_SPEC"):
+        told = json.loads(os.environ["CLUSTER_SPEC"])
+        pools = [told["cluster"][name] for name in sorted(told["cluster"])]
+        task = sorted(told["cluster"]).index(told["task"]["type"])
+        hosts = [host.rpartition(":")[0] for pool in pools for host in pool]
+        port = int(pools[0][0].rpartition(":")[2])
+        here = [sum(len(pool) for pool in pools[:task]) + int(told["task"]["index"])]
+    elif os.environ.get("MASTER_ADDR") and os.environ.get("NODE_RANK"):
+        rank, first = int(os.environ["NODE_RANK"]), os.environ["MASTER_ADDR"]
+        hosts = [first, *("node-%d" % number for number in range(1, int(os.environ.get("WORLD_SIZE") or nodes)))]
+        port, here = int(os.environ.get("MASTER_PORT") or MASTER_PORT), [rank]
+    else:
+        raise Failed("the platform does not say which of the %d machines this is" % nodes)
+    if len(hosts) != nodes or not 0 <= here[0] < nodes:
+        raise Failed("the job asked for %d machines, and the platform gave %d" % (nodes, len(hosts)))
+    return Group(hosts, port, here, processes)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return int(tried.getsockname()[1])
+
+
+def variables(group: Group, node: int, local: int) -> Words:
+    """What torchrun sets for one process."""
+    rank, world = node * group.processes + local, len(group.hosts) * group.processes
+    found: Dict[str, Any] = {
+        "MASTER_ADDR": group.hosts[0],
+        "MASTER_PORT": group.port,
+        "RANK": rank,
+        "WORLD_SIZE": world,
+        "LOCAL_RANK": local,
+        "LOCAL_WORLD_SIZE": group.processes,
+        "GROUP_RANK": node,
+        "GROUP_WORLD_SIZE": len(group.hosts),
+        "ROLE_NAME": "default",
+        "ROLE_RANK": rank,
+        "ROLE_WORLD_SIZE": world,
+        "TORCHELASTIC_RESTART_COUNT": 0,
+        "TORCHELASTIC_MAX_RESTARTS": 0,
+        "TORCHELASTIC_RUN_ID": "none",
+        "TORCHELASTIC_USE_AGENT_STORE": False,
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING": os.environ.get("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"),
+    }
+    if len(group.here) * group.processes > 1:
+        found["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or "1"
+    return {name: str(value) for name, value in found.items()}
+
+
+def together(group: Group, meeting: Meeting, of_node: Callable[[int], Words]) -> Start:
+    """What runs a command as all processes of this machine at once, as one of its group; `of_node` are more variables
+    of each node's."""
+
+    def start(argv: List[str], cwd: Optional[str], environment: Words, timeout: float) -> Tuple[Optional[int], str]:
+        """The exit code and the last lines of the first process that failed, on whichever machine; else of rank 0."""
+        signal.signal(signal.SIGTERM, obey)
+        meeting.begin()
+        RUNNING.clear()
+        for node in group.here:
+            for local in range(group.processes):
+                own = {**environment, **of_node(node), **variables(group, node, local)}
+                RUNNING.append(started(argv, cwd, own))
+        processes = list(RUNNING)
+        read = [streamed(process, lines=True) for process in processes]
+        if STOPPED:
+            end_all(processes, signal.SIGTERM)
+        end = time.monotonic() + timeout if timeout else None
+        verdict, lines, code = followed(processes, [tail for _, tail in read], end, meeting)
+        if verdict == LATE:
+            end_all(processes, signal.SIGTERM)
+            patience = time.monotonic() + GRACE_SECONDS
+            while None in [process.poll() for process in processes] and time.monotonic() < patience:
+                time.sleep(PAUSE_SECONDS)
+        end_all(processes, signal.SIGKILL)
+        for index, process in enumerate(processes):
+            process.wait()
+            read[index][0].join(GRACE_SECONDS)
+            assert process.stdout is not None
+            process.stdout.close()
+        RUNNING.clear()
+        return None if verdict == LATE else code if verdict == BROKEN else 0, lines
+
+    return start
+
+
+def followed(
+    processes: List[subprocess.Popen[bytes]], tails: List[bytearray], end: Optional[float], meeting: Meeting
+) -> Tuple[bytes, str, int]:
+    """Until the try has come to something on all machines: what, the last lines, and a code where it failed."""
+    ended, said, code = b"", "", 1
+    while True:
+        codes = [process.poll() for process in processes]
+        failed = [index for index, found in enumerate(codes) if found]
+        if not ended and failed:
+            # The other pipes are read to their end later; this one says why.
+            time.sleep(PAUSE_SECONDS)
+            ended, said, code = BROKEN, last_lines_of(tails[failed[0]]), codes[failed[0]] or 1
+        elif not ended and None not in codes:
+            ended, said = WELL, last_lines_of(tails[0])
+        elif not ended and end is not None and time.monotonic() > end:
+            ended, said = LATE, last_lines_of(tails[0])
+        verdict, lines = meeting.look(ended, said)
+        if verdict:
+            return verdict, lines, code
+        time.sleep(PAUSE_SECONDS)
+
+
+def end_all(processes: List[subprocess.Popen[bytes]], number: int) -> None:
+    for process in processes:
+        end_group(process, number)
+
+
+def meeting_of(group: Group) -> Meeting:
+    """How the machines of a group begin and end their tries."""
+    if len(group.here) == len(group.hosts):
+        return Alone()
+    rank = group.here[0]
+    return Other(group.hosts[0], group.port + 1, rank) if rank else First(group.port + 1, len(group.hosts))
+
+
+def as_nodes(
+    group: Group, arguments: argparse.Namespace, work: Work, places: Places, of_node: Callable[[int], Words]
+) -> None:
+    """Runs the command as its group does. On a machine that is not the first, outputs are folders that go with it."""
+    start = together(group, meeting_of(group), of_node)
+    if group.here[0] == 0:
+        run(arguments, work, places, start)
+        return
+    with tempfile.TemporaryDirectory(prefix="ctc-") as scratch:
+        folders = {name: os.path.join(scratch, name) for name in places.outputs}
+        for folder in folders.values():
+            os.makedirs(folder)
+        run(arguments, work, Places(dict(places.inputs, **folders), {}, {}), start)
+    # What the step tells of its outputs, the first machine tells.
+    sys.exit(0)
+
+
+def distributed(arguments: argparse.Namespace, work: Work, places: Places) -> None:
+    """What is done with the command of a distributed training. Raises what the shim raises."""
+    group = group_of(dict(word.split("=", 1) for word in arguments.option))
+    as_nodes(group, arguments, work, places, lambda node: {})
+
 """Runs a script that was written for another platform: the shim, with that platform's variables and folders around it.
 
 What SageMaker sets is what its Python SDK's own driver sets (`container_drivers` of sagemaker 3), hyperparameters as
@@ -466,7 +844,7 @@ import json
 import os
 import sys
 import tempfile
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 
 Words = Dict[str, str]
@@ -474,7 +852,7 @@ Words = Dict[str, str]
 CHANNELS = {"train": ("train", "training"), "valid": ("validation", "valid", "test")}
 """What scripts call a channel, by our name of it; the first is the one that is listed."""
 
-HOST, NETWORK, MASTER_PORT, LOG_LEVEL = "algo-1", "eth0", "7777", "20"
+HOST, NETWORK, SM_PORT, LOG_LEVEL = "algo-1", "eth0", "7777", "20"
 
 
 def adapted(arguments: argparse.Namespace, work: Work, places: Places) -> None:
@@ -485,18 +863,30 @@ def adapted(arguments: argparse.Namespace, work: Work, places: Places) -> None:
         del folders["base_model"]
     typed = json.loads(os.environ.get("CTC_HYPERPARAMETERS") or "{}")
     with tempfile.TemporaryDirectory(prefix="ctc-") as scratch:
-        job = Job(arguments, folders, typed, work, scratch)
+        group = group_of(told) if "nodes" in told else None
+        job = Job(arguments, folders, typed, work, scratch, group)
         os.environ.update(job.variables(told["interface"]))
-        run(arguments, job.work, places)
+        if group is None:
+            run(arguments, job.work, places)
+        else:
+            as_nodes(group, arguments, job.work, places, lambda node: job.of_node(told["interface"], node))
 
 
 class Job:
     """One command, and what its platform would have set for it. `work` is the command as it is run."""
 
     def __init__(
-        self, arguments: argparse.Namespace, folders: Words, typed: Dict[str, Any], work: Work, scratch: str
+        self,
+        arguments: argparse.Namespace,
+        folders: Words,
+        typed: Dict[str, Any],
+        work: Work,
+        scratch: str,
+        group: Optional[Group] = None,
     ) -> None:
         self.arguments, self.folders, self.typed, self.work, self.scratch = arguments, folders, typed, work, scratch
+        self.group, self.hosts = group, group.hosts if group is not None else [HOST]
+        self.rank = group.here[0] if group is not None else 0
         self.file = "data.csv" if arguments.csv else "data.parquet"
 
     def variables(self, interface: str) -> Words:
@@ -511,6 +901,38 @@ class Job:
         os.makedirs(path, exist_ok=True)
         return path
 
+    def resources(self, node: int) -> Dict[str, Any]:
+        """What SageMaker tells of the machines of a job."""
+        found = {"current_host": self.hosts[node], "hosts": self.hosts, "network_interface_name": NETWORK}
+        return dict(found, current_instance_type="local")
+
+    def cluster(self, node: int) -> str:
+        """What Vertex AI tells of them."""
+        first, *others = self.hosts if self.group is not None else ["127.0.0.1"]
+        port = self.group.port if self.group is not None else 2222
+        pools = {"workerpool0": ["%s:%d" % (first, port)]}
+        if others:
+            pools["workerpool1"] = ["%s:%d" % (host, port) for host in others]
+        task = {"type": "workerpool1", "index": node - 1} if node else {"type": "workerpool0", "index": 0}
+        return json.dumps({"cluster": pools, "environment": "cloud", "task": task})
+
+    def of_node(self, interface: str, node: int) -> Words:
+        """What a platform tells each machine of itself."""
+        if interface == "vertex":
+            return {"CLUSTER_SPEC": self.cluster(node)}
+        if interface == "azureml":
+            return {"NODE_RANK": str(node)}
+        resources = self.resources(node)
+        training = dict(
+            json.loads(os.environ["SM_TRAINING_ENV"]), current_host=self.hosts[node], current_host_rank=node
+        )
+        return {
+            "SM_CURRENT_HOST": self.hosts[node],
+            "SM_CURRENT_HOST_RANK": str(node),
+            "SM_RESOURCE_CONFIG": json.dumps(resources),
+            "SM_TRAINING_ENV": json.dumps(dict(training, resource_config=resources)),
+        }
+
     def sagemaker(self) -> Words:
         """`SM_...`, folders of data and configuration, and after the words of a training its hyperparameters."""
         listed = {names[0]: self.folders[ours] for ours, names in CHANNELS.items() if ours in self.folders}
@@ -521,8 +943,7 @@ class Job:
         data, config = self.folder("input", "data"), self.folder("input", "config")
         for name, path in every.items():
             os.symlink(path, os.path.join(data, name))
-        resources = {"current_host": HOST, "hosts": [HOST], "network_interface_name": NETWORK}
-        resources["current_instance_type"] = "local"
+        resources = self.resources(self.rank)
         channels = {name: {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"} for name in listed}
         words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.typed.items()}
         write_json(os.path.join(config, "hyperparameters.json"), words)
@@ -542,13 +963,13 @@ class Job:
             "SM_CHANNELS": list(listed),
             "SM_HPS": self.typed,
             "SM_USER_ARGS": arguments,
-            "SM_CURRENT_HOST": HOST,
-            "SM_CURRENT_HOST_RANK": 0,
+            "SM_CURRENT_HOST": self.hosts[self.rank],
+            "SM_CURRENT_HOST_RANK": self.rank,
             "SM_CURRENT_INSTANCE_TYPE": "local",
-            "SM_HOSTS": [HOST],
-            "SM_HOST_COUNT": 1,
-            "SM_MASTER_ADDR": "127.0.0.1",
-            "SM_MASTER_PORT": MASTER_PORT,
+            "SM_HOSTS": self.hosts,
+            "SM_HOST_COUNT": len(self.hosts),
+            "SM_MASTER_ADDR": self.hosts[0] if self.group is not None else "127.0.0.1",
+            "SM_MASTER_PORT": str(self.group.port) if self.group is not None else SM_PORT,
             "SM_NETWORK_INTERFACE_NAME": NETWORK,
             "SM_LOG_LEVEL": LOG_LEVEL,
             "SM_NUM_CPUS": os.cpu_count() or 1,
@@ -570,8 +991,7 @@ class Job:
 
     def vertex(self) -> Words:
         """`AIP_...`: local paths where the platform has addresses of its object store."""
-        one = {"cluster": {"workerpool0": ["127.0.0.1:2222"]}, "environment": "cloud"}
-        found = {"CLUSTER_SPEC": json.dumps(dict(one, task={"type": "workerpool0", "index": 0}))}
+        found = {"CLUSTER_SPEC": self.cluster(self.rank)}
         if "train" in self.folders:
             found["AIP_DATA_FORMAT"] = "csv" if self.arguments.csv else "parquet"
             found["AIP_TENSORBOARD_LOG_DIR"] = self.folder("tensorboard")

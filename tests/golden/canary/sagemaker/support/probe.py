@@ -189,30 +189,50 @@ def obey(number: int, _: object) -> None:
         end_group(process, signal.SIGTERM)
 
 
-def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
-    """Exit code (None: time was up) and the last lines of the output, which is streamed through meanwhile."""
+def started(argv: list[str], cwd: str | None, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     pipes.update(cwd=cwd, env=environment, start_new_session=True, preexec_fn=die_with_parent)
-    signal.signal(signal.SIGTERM, obey)
     try:
-        process: subprocess.Popen[bytes] = subprocess.Popen(argv, **pipes)
+        return subprocess.Popen(argv, **pipes)
     except OSError as error:
         raise Failed("cannot run %r: %s; is it in the image and on PATH?" % (argv[0], error.strerror), 127) from error
-    RUNNING[:] = [process]
-    if STOPPED:
-        end_group(process, signal.SIGTERM)
+
+
+def streamed(process: subprocess.Popen[bytes], lines: bool = False) -> tuple[threading.Thread, bytearray]:
+    """Passes a process's output on as it comes, or in whole `lines`; its end is kept in what is returned."""
     assert process.stdout is not None
     tail, output = bytearray(), process.stdout.fileno()
 
     def stream() -> None:
+        rest = b""
         for chunk in iter(lambda: os.read(output, 65536), b""):
             tail.extend(chunk)
             del tail[:-TAIL_BYTES]
+            if lines:
+                head, end, rest = (rest + chunk).rpartition(b"\n")
+                chunk, rest = (head + end + rest, b"") if len(rest) > TAIL_BYTES else (head + end, rest)
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
+        sys.stdout.buffer.write(rest + b"\n" if rest else b"")
+        sys.stdout.buffer.flush()
 
     reader = threading.Thread(target=stream, daemon=True)
     reader.start()
+    return reader, tail
+
+
+def last_lines_of(tail: bytearray) -> str:
+    return "\n".join(tail.decode("utf-8", "replace").splitlines()[-LAST_LINES:])
+
+
+def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], timeout: float) -> tuple[int | None, str]:
+    """Exit code (None: time was up) and the last lines of the output, which is streamed through meanwhile."""
+    signal.signal(signal.SIGTERM, obey)
+    process = started(argv, cwd, environment)
+    RUNNING[:] = [process]
+    if STOPPED:
+        end_group(process, signal.SIGTERM)
+    reader, tail = streamed(process)
     try:
         code = process.wait(timeout or None)
     except subprocess.TimeoutExpired:
@@ -225,7 +245,7 @@ def run_once(argv: list[str], cwd: str | None, environment: dict[str, str], time
     process.wait()
     RUNNING.clear()
     reader.join(GRACE_SECONDS)
-    return code, "\n".join(tail.decode("utf-8", "replace").splitlines()[-LAST_LINES:])
+    return code, last_lines_of(tail)
 
 
 def kept_folder(work: Work, scratch: str) -> str:
@@ -284,7 +304,7 @@ def code_folder(step: str, code: str) -> str | None:
     return folder
 
 
-def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
+def run(arguments: argparse.Namespace, work: Work, places: Places, start: Callable[..., Any] = run_once) -> None:
     """Every try of the step's commands. Returns once one of them wrote its outputs, else raises Failed."""
     step, cwd = arguments.step, code_folder(arguments.step, work.code)
     with tempfile.TemporaryDirectory(prefix="ctc-") as scratch:
@@ -293,7 +313,7 @@ def run(arguments: argparse.Namespace, work: Work, places: Places) -> None:
         for left in range(arguments.retries, -1, -1):
             for folder in [*places.outputs.values(), os.path.join(scratch, ROWS)]:
                 empty(folder)
-            code, last, filled = run_all(planned, cwd, arguments.timeout)
+            code, last, filled = run_all(planned, cwd, arguments.timeout, start)
             if code == 0:
                 check_written(step, places.outputs)
                 if "model" in places.outputs and "prepared" in places.inputs:
@@ -324,13 +344,13 @@ def environment_of(given: dict[str, str]) -> dict[str, str]:
 
 
 def run_all(
-    planned: list[tuple[list[str], dict[str, str]]], cwd: str | None, timeout: float
+    planned: list[tuple[list[str], dict[str, str]]], cwd: str | None, timeout: float, start: Callable[..., Any]
 ) -> tuple[int | None, str, list[str]]:
     """One try: the commands until one fails, all within `timeout`; the last one's exit code, last lines and words."""
     end = time.monotonic() + timeout
     for argv, given in planned:
         left = max(end - time.monotonic(), 0.001) if timeout else 0.0
-        code, last = run_once(argv, cwd, environment_of(given), left)
+        code, last = start(argv, cwd, environment_of(given), left)
         if code != 0:
             break
     return code, last, argv
