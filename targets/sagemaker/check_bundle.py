@@ -278,6 +278,8 @@ class _Bundle:
             for subnet in network.get("Subnets", []):
                 needs.add(("ec2:CreateNetworkInterface", self.here % ("ec2", f"subnet/{subnet}")))
             needs |= {("secretsmanager:GetSecretValue", name) for name in self.secrets(step)}
+        for name in _told(self.files["documents/wake.json"]["policy"]["notifications"]):
+            needs.add(("secretsmanager:GetSecretValue", self.here % ("secretsmanager", f"secret:{name}-Ab1Cd2")))
         partition = self.role.split(":")[1]
         for kind in ("wake", "train"):
             for uri in _written(self.files[f"pipelines/{kind}.json"]):
@@ -346,3 +348,15 @@ def _written(definition: Mapping[str, Any]) -> Iterator[str]:
         for place in places:
             text = place["Std:Join"]["Values"][0] if isinstance(place, Mapping) else place
             yield str(text).removeprefix("s3://")
+
+
+def _told(value: Any) -> Iterator[str]:
+    """The names of the secrets that a wake's notifications are sent with."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("secret"), str):
+            yield value["secret"]
+        for item in value.values():
+            yield from _told(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _told(item)
