@@ -50,9 +50,9 @@ class ObjectStore(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts the train pipeline. Starting the same `key` twice starts it once."""
+    """Starts a pipeline by its kind. Starting the same `key` twice starts it once."""
 
-    def launch(self, key: str, parameters: Mapping[str, str]) -> None: ...
+    def launch(self, key: str, parameters: Mapping[str, str], *, pipeline: str = "train") -> None: ...
 
     def status(self, key: str) -> RunStatus: ...
 

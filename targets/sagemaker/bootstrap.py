@@ -30,7 +30,7 @@ def deployer(system: System) -> Policy:
     here = names.partition(system), names.account(system), names.region(system)
     iam, account, region = f"arn:{here[0]}:iam::{here[1]}", here[1], here[2]
     roles = sorted(names.role_arn(system, role) for role in identities.roles(system) if role != "pipeline")
-    pipelines = [names.pipeline_arn(system, kind) for kind in ("record", "train", "wake")]
+    pipelines = [names.pipeline_arn(system, kind) for kind in ("record", "train", "wake", *names.scores(system))]
     called = {kind: sorted(item.name for item in named(system) if item.kind == kind) for kind in names.LENGTHS}
     own = f"arn:{here[0]}:s3:::{system.root.removeprefix('s3://')}"
     stack = f"arn:{here[0]}:cloudformation:{region}:{account}:stack/{system.name}/*"
@@ -210,7 +210,8 @@ def _by_hand(system: System) -> Iterator[str]:
         bus = heard.mapped.get("bus", "default")
         if bus != "default":
             yield f"- The event bus `{bus}` of the event `{event}` must exist."
-    for image in sorted({step.image for step in (*system.wake.steps(), *system.train.steps()) if step.image}):
+    steps = (step for pipeline in system.pipelines for step in pipeline.steps())
+    for image in sorted({step.image for step in steps if step.image}):
         if not identities.ECR.match(image):
             yield f"- `{image}` is not in ECR: the service pulls images from other registries only inside a VPC that"
             yield "  reaches them, or mirror it to ECR and name that."

@@ -72,7 +72,7 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     if settings:
         return settings
     found = [*_names(system), *_every(system), *_crons(system), *_memory(system)]
-    for pipeline in (system.wake, system.train):
+    for pipeline in system.pipelines:
         for step in pipeline.steps():
             found += [*_machine(step), *_time(step), *kfp_words.words(step, SERVICE)]
             found += [*kfp_words.environment(step, SERVICE), *_variables(step)]
@@ -96,7 +96,7 @@ def _settings(system: System) -> Iterator[Diagnostic]:
 
 
 def _names(system: System) -> Iterator[Diagnostic]:
-    for pipeline in (system.wake, system.train):
+    for pipeline in system.pipelines:
         if not PIPELINE_NAME.fullmatch(pipeline.name):
             yield _error(
                 "CT372",
@@ -119,7 +119,8 @@ def _names(system: System) -> Iterator[Diagnostic]:
         if length > LIMITS["display name"].value:
             message = f"the schedule of `{name}` has a name of {length} characters, Vertex AI takes "
             message += str(LIMITS["display name"].value)
-            yield _error("CT372", message, f"triggers.{name}", "shorten the name of the trigger")
+            path = system.cron_path(name).removesuffix(".schedule")
+            yield _error("CT372", message, path, "shorten the name of the trigger")
 
 
 def _every(system: System) -> Iterator[Diagnostic]:
@@ -141,7 +142,7 @@ def _crons(system: System) -> Iterator[Diagnostic]:
             yield _error(
                 "CT374",
                 f"no schedule of Vertex AI fires as `{cron}` does: {reason}",
-                f"triggers.{name}.schedule.cron",
+                f"{system.cron_path(name)}.cron",
                 "list the days of the month, or the days of the week, and leave the other field `*`",
             )
 
@@ -175,7 +176,8 @@ def _told(period: timedelta) -> str:
 
 
 def _machine(step: Step) -> Iterator[Diagnostic]:
-    path = "prepare.resources" if step.name == "prepare" else "training.resources"
+    place = step.origin if step.origin.startswith("serving.") else "training"
+    path = "prepare.resources" if step.name == "prepare" else f"{place}.resources"
     biggest = MACHINE_TYPES[-1]
     if smallest(step.resources) is None:
         asked = f"{step.resources.cpu:g} vCPUs and {step.resources.memory_bytes / 1024**3:g} GiB"
