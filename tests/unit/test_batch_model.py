@@ -84,7 +84,7 @@ def tick_of(instant: datetime) -> int:
     return int((instant - START) / TICK)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load(text: str) -> State:
     return State.from_json(json.loads(text))
 
@@ -395,5 +395,5 @@ def test_the_model_finds_a_broken_controller(
 
 def test_a_job_is_not_given_up_while_its_run_may_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_lost", _impatient)
-    with pytest.raises(Broken, match="two jobs|twice|not all there"):
+    with pytest.raises(Broken, match=r"two jobs|twice|not all there"):
         explore(Model(CROWDED_LONG))
