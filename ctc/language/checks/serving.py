@@ -87,6 +87,12 @@ def _batch_can_work(spec: Spec, entry: Serving) -> Iterator[Finding]:
     if spec.forecast is not None:
         message = "this version scores no forecasts in batch: their rows lie in the future, where no source has any"
         yield Finding(path, message, "leave the entry out")
+    for read in spec.sources:
+        if read.role != "predictions" and (read.path or "").rstrip("/") == job.out.rstrip("/"):
+            message = f"`{entry.name}` would write its scores among the rows of `{read.name}`"
+            yield Finding(
+                f"{path}.out", message, "give them a place of their own", (f"sources.{read.name}", "read here")
+            )
     for other in spec.serving:
         if other.name == entry.name:
             break
