@@ -8,8 +8,9 @@ from typing import Any
 from ctc.language.spec import Spec
 from ctc.language.spec.serving import Batch, Serving
 
-OUR_STEPS = 3600.0
-"""Seconds of a job's lease beside the tries of the champion's command."""
+OUR_STEPS = 4 * 3600.0
+"""Seconds of a job's lease beside the tries of the champion's command: an hour for each of our two steps, which may
+write for as long as the platform lets them, and two for their starts and a slow wake."""
 
 
 def entries(spec: Spec) -> tuple[Serving, ...]:
