@@ -70,3 +70,21 @@ def test_killed_and_run_again_each_row_has_one_score(moment: str, crowned: Path,
     visits = pq.read_table(spec.parent / "data" / "visits.parquet").to_pylist()
     assert sorted(keys) == sorted(row["id"] for row in visits if row["at"].isoformat() <= NEXT.replace("Z", "+00:00"))
     assert {path.suffix for path in (spec.parent / "scores").iterdir()} == {".parquet"}
+
+
+def test_a_job_that_cannot_write_is_told_and_the_next_one_scores_its_rows(crowned: Path, tmp_path: Path) -> None:
+    shutil.copytree(crowned.parent, tmp_path / "toy")
+    spec = tmp_path / "toy" / "ctc.yaml"
+    in_the_way = spec.parent / "scores"
+    in_the_way.write_text("not a folder")
+
+    done = project.ctc("run", spec, "--target", "kubeflow", "--python", sys.executable, "--at", DUE, cwd=spec.parent)
+    assert done.returncode != 0
+    assert "batch job 20240227T050000Z-" in done.stderr
+    assert "scores" in done.stderr
+
+    in_the_way.unlink()
+    records = project.run(spec, "--at", NEXT)
+    [job] = [record for record in records if record["kind"] == "score"]
+    assert (job["outcome"], job["after"]) == ("scored", None)
+    assert [path.name for path in in_the_way.iterdir()] == ["20240227T050000Z.parquet"]

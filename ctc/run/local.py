@@ -297,7 +297,8 @@ def _explain(start: _Start, execution: Execution, status: Path, error: str = "")
     for text in filter(None, said):
         if not any(text in other for other in told):
             told = [other for other in told if other not in text] + [text]
-    what = f"attempt {start.attempt}" if start.attempt else f"the wake at {start.parameters['instant']}"
+    called = "batch job" if start.pipeline.startswith(SCORE) else "attempt"
+    what = f"{called} {start.attempt}" if start.attempt else f"the wake at {start.parameters['instant']}"
     return f"{what} failed: " + ("\n".join(told) or "it gave no reason; its last lines:\n" + tail(start.log))
 
 

@@ -13,10 +13,13 @@ import pytest
 
 from ctc import targets
 
-INSTANTS = ["2024-02-26T05:00:00Z", "2024-02-27T05:00:00Z", "2024-02-28T05:30:00Z", "2024-03-04T06:00:00Z"]
+INSTANTS = [
+    *("2024-02-26T06:00:00Z", "2024-02-27T05:00:00Z", "2024-02-27T05:01:00Z"),
+    *("2024-03-04T06:00:00Z", "2024-03-05T05:00:00Z"),
+]
 SERVING = """\
 serving:
-  nightly: {batch: {rows: visits, out: scores/nightly, schedule: {cron: "0 5 * * *", timezone: UTC}}}
+  nightly: {batch: {rows: visits, out: scores/nightly, schedule: {cron: "0,1 5 * * *", timezone: UTC}}}
   all: {batch: {rows: visits, out: scores/all, write: replace, schedule: {cron: "0 6 * * 1", timezone: UTC}}}
 """
 SERVED = """\
@@ -70,7 +73,7 @@ def test_every_target_writes_the_same_job_records(records: dict[str, list[dict[s
     schema = json.loads((project.ROOT / "schemas" / "record.v1.schema.json").read_text())
     first, *others = records.values()
     jobs = [record for record in first if record["kind"] == "score"]
-    assert [(job["serving"], job["outcome"]) for job in jobs].count(("nightly", "scored")) == 4
+    assert [job["outcome"] for job in jobs if job["serving"] == "all"] == ["scored", "scored"]
     assert {job["champion"] for job in jobs} == {"1", "2"}
     for record in first:
         jsonschema.validate(record, schema)
@@ -85,13 +88,23 @@ def test_each_row_has_one_score_of_the_champion_of_its_job(
         found = files(spec, "nightly")
         keys = [row["key"] for rows in found.values() for row in rows]
         assert len(keys) == len(set(keys))
-        assert set(keys) == known(spec, "2024-03-04T06:00:00+00:00")
-        jobs = [record for record in records[name] if record.get("serving") == "nightly"]
+        assert set(keys) == known(spec, "2024-03-05T05:00:00+00:00")
+        jobs = [record for record in records[name] if record.get("serving") == "nightly" and record["out"]]
         for job in jobs:
             rows = found[Path(job["out"]).name]
             assert {row["model_version"] for row in rows} == {job["champion"]}
             assert len(rows) == job["data"]["rows"] == job["data"]["scored"]
         assert found == files(next(iter(specs.values())), "nightly")
+
+
+def test_a_job_without_new_rows_ends_well_and_writes_nothing(
+    specs: dict[str, Path], records: dict[str, list[dict[str, Any]]]
+) -> None:
+    for name, spec in specs.items():
+        jobs = [record for record in records[name] if record.get("serving") == "nightly"]
+        assert [job["outcome"] for job in jobs] == ["scored", "empty", "scored", "scored"]
+        assert jobs[1]["steps"]["publish"] == {"status": "not_run"}
+        assert list(files(spec, "nightly")) == [Path(job["out"]).name for job in jobs if job["out"]]
 
 
 def test_what_replaces_holds_all_rows_of_its_last_job(specs: dict[str, Path]) -> None:
