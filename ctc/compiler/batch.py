@@ -49,9 +49,9 @@ def section(spec: Spec) -> dict[str, Any]:
     return {entry.name: {"rows": job.rows, "out": job.out, "write": job.write} for entry, job in _jobs(spec)}
 
 
-def outs(spec: Spec) -> tuple[str, ...]:
-    """The folders to which jobs write."""
-    return tuple(job.out for _, job in _jobs(spec))
+def outs(spec: Spec) -> tuple[tuple[str, str], ...]:
+    """The folders to which jobs write, each with its place in the spec."""
+    return tuple((job.out, f"serving.{entry.name}.batch.out") for entry, job in _jobs(spec))
 
 
 def _jobs(spec: Spec) -> Iterator[tuple[Serving, Batch]]:

@@ -187,8 +187,8 @@ class System(Value):
     scores: tuple[Pipeline, ...] = ()
     """One for each batch entry of `serving`, of the kind `score-` and its name."""
 
-    outs: tuple[str, ...] = ()
-    """The URIs of the folders to which those write."""
+    outs: tuple[tuple[str, str], ...] = ()
+    """(URI or path, place in the spec) of the folders to which those write."""
 
     @property
     def pipelines(self) -> tuple[Pipeline, ...]:

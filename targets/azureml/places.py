@@ -56,7 +56,7 @@ def sources(system: System) -> Iterator[str]:
 
 def outs(system: System) -> list[str]:
     """The folders in datastores to which batch jobs write."""
-    return sorted({f"{out.rstrip('/')}/" for out in system.outs if datastore(out) is not None})
+    return sorted({f"{out.rstrip('/')}/" for out, _ in system.outs if datastore(out) is not None})
 
 
 def staleness_seconds(system: System) -> float | None:

@@ -135,7 +135,7 @@ def _storage(system: System) -> Iterator[dict[str, Any]]:
     others = [place for place in places if place != f"{system.root}/"]
     if others:
         yield _allow("Read", "s3:GetObject", [_objects(system, place) for place in others])
-    outs = [out for out in system.outs if out.startswith("s3://")]
+    outs = [out for out, _ in system.outs if out.startswith("s3://")]
     if outs:
         yield _allow("Scores", "s3:PutObject", [_objects(system, out.rstrip("/") + "/") for out in sorted(outs)])
     for number, bucket in enumerate(sorted({_split(place)[0] for place in places})):

@@ -30,7 +30,14 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = (*_settings(system), *_crons(system))
     if settings:
         return settings
-    found = [*_names(system), *_schedule(system), *_policy(system), *_machines(system), *_servers(system)]
+    found = [
+        *_names(system),
+        *_schedule(system),
+        *_policy(system),
+        *_machines(system),
+        *_servers(system),
+        *_outs(system),
+    ]
     origins = {step.name: step for pipeline in system.pipelines for step in pipeline.steps()}
     for kind, definition in definitions(system, support_uri(system, ANY_DIGEST)).items():
         found += _definition(kind, definition)
@@ -103,6 +110,14 @@ def _settings(system: System) -> Iterator[Diagnostic]:
             "targets.sagemaker.bucket",
             "name an S3 bucket",
         )
+
+
+def _outs(system: System) -> Iterator[Diagnostic]:
+    for out, path in system.outs:
+        if "://" not in out or out.startswith("s3://"):
+            continue
+        message = f"sagemaker reads and writes S3 only, not {out}"
+        yield _error("CT342", message, path, "name a place in S3, by a variable that the target's section sets")
 
 
 def named(system: System) -> list[Named]:

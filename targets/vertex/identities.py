@@ -224,7 +224,7 @@ def _steps(system: System) -> Iterator[Step]:
 
 def _outs(system: System) -> list[str]:
     """The folders in Cloud Storage to which batch jobs write."""
-    return sorted({f"{out.rstrip('/')}/" for out in system.outs if out.startswith("gs://")})
+    return sorted({f"{out.rstrip('/')}/" for out, _ in system.outs if out.startswith("gs://")})
 
 
 def _inputs(system: System) -> Iterator[str]:

@@ -71,7 +71,7 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = tuple(_settings(system))
     if settings:
         return settings
-    found = [*_names(system), *_every(system), *_crons(system), *_memory(system)]
+    found = [*_names(system), *_every(system), *_crons(system), *_memory(system), *_outs(system)]
     for pipeline in system.pipelines:
         for step in pipeline.steps():
             found += [*_machine(step), *_time(step), *kfp_words.words(step, SERVICE)]
@@ -93,6 +93,14 @@ def _settings(system: System) -> Iterator[Diagnostic]:
     if not system.root.startswith("gs://"):
         message = f"Vertex AI reads and writes Cloud Storage only, not {system.root}"
         yield _error("CT371", message, "targets.vertex.bucket", "name a bucket of Cloud Storage")
+
+
+def _outs(system: System) -> Iterator[Diagnostic]:
+    for out, path in system.outs:
+        if "://" not in out or out.startswith("gs://"):
+            continue
+        message = f"Vertex AI reads and writes Cloud Storage only, not {out}"
+        yield _error("CT371", message, path, "name a place in it, by a variable that the target's section sets")
 
 
 def _names(system: System) -> Iterator[Diagnostic]:

@@ -146,6 +146,13 @@ def test_a_schedule_that_a_service_cannot_say_is_told_where_it_stands(tmp_path: 
         assert found.path.startswith("serving.nightly.batch.schedule")
 
 
+@pytest.mark.parametrize(("target", "code"), [("sagemaker", "CT342"), ("vertex", "CT371")])
+def test_scores_are_written_to_the_store_of_the_service(target: str, code: str, tmp_path: Path) -> None:
+    made = system(tmp_path, target, f"{STORES[target]}/scores/", "hdfs://lake/scores/")
+    [found] = targets.load(target).limits(made)
+    assert (found.code, found.path) == (code, "serving.nightly.batch.out")
+
+
 def test_a_machine_that_nobody_has_is_told_where_it_is_asked_for(tmp_path: Path) -> None:
     for target in ("sagemaker", "vertex", "azureml"):
         made = system(tmp_path, target, "resources: {cpu: 8, memory: 32Gi}", "resources: {cpu: 9000, memory: 32Gi}")

@@ -125,6 +125,19 @@ def test_features_are_those_of_the_event_and_the_label_is_not_shown(tmp_path: Pa
     assert [item["price"] for item in load(task.outputs["rows"])] == [0, 40]
 
 
+def test_rows_of_another_source_than_the_main_one(tmp_path: Path) -> None:
+    """Their key is the one that they are joined by."""
+    task, reached = prepared(tmp_path, [row(0, 10)], write="replace")
+    task.policy["batch"]["nightly"]["rows"] = "prices"
+    with pytest.raises(StepFailed, match=r"source prices: 1 rows repeat the key \(shop\)"):
+        read(task, reached)
+    prices = [{"shop": shop, "known": at(1), "price": 5} for shop in "ab"]
+    store(tmp_path / "prices.parquet", TYPES["prices"], prices)
+    read(task, reached)
+    assert columns(task.outputs["rows"]) == ["shop", "price", "row_id", "event_time"]
+    assert ids(task) == ["a", "b"]
+
+
 def test_the_model_is_given_the_columns_that_it_was_trained_on(tmp_path: Path) -> None:
     task, reached = prepared(tmp_path, [row(0, 10)], schema={"row_id": "string", "x": "float64"})
     read(task, reached)
