@@ -137,7 +137,7 @@ def test_deploy_is_found_again_whole_and_destroyed_whole(name: str) -> None:
     assert {about.rpartition("/")[2] for _, about in session.changes} == {"deployment.json"}
     found = everything(made)
     assert {item["PipelineName"] for item in found["pipelines"]} == {
-        f"{made[0].name}-{kind}" for kind in ("wake", "train", "record")
+        f"{made[0].name}-{kind}" for kind in ("wake", "train", "record", *names.scores(made[0]))
     }
     destroy(hands(made)[0], clock)
     left = {key: items for key, items in everything(made).items() if items}
@@ -366,7 +366,7 @@ def rights(made: tuple[System, Bundle], *documents: str) -> dict[str, Any]:
     return {"Statement": [statement for document in statements for statement in document]}
 
 
-@pytest.mark.parametrize("name", ["everywhere", "late_labels", "full"])
+@pytest.mark.parametrize("name", ["everywhere", "late_labels", "batch_serving", "full"])
 def test_whoever_deploys_needs_no_more_rights_than_the_bundle_gives(name: str, tmp_path: Path) -> None:
     made, clock = (full(tmp_path) if name == "full" else compiled(name)), Clock()
     bootstrap(made)

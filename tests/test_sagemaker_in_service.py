@@ -188,7 +188,7 @@ def test_a_job_that_nobody_told_its_region_says_so(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_launch_is_started_once_and_found_by_its_number(account: tuple[System, Bundle]) -> None:
-    launcher = PipelineLauncher(Session(REGION), f"{account[0].name}-train")
+    launcher = PipelineLauncher(Session(REGION), account[0].name)
     told = {"attempt": "20240301T000000Z-1a2b3c4d", "instant": "2024-03-01T00:00:00Z"}
     key = f"{told['attempt']}-1"
 

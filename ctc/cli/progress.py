@@ -29,7 +29,7 @@ class Console:
         self._focus = focus(spec)
         self._verbose = verbose
         self._transient = False
-        self._last = ""
+        self._last = self._serving = ""
 
     def __enter__(self) -> Console:
         self._out = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
@@ -52,7 +52,7 @@ class Console:
 
         first, self._woken = not self._woken, True
         for record in records:
-            if record["kind"] == "attempt":
+            if record["kind"] in ("attempt", "score"):
                 self._line(str(record.get("outcome")), str(record.get("reason")))
                 continue
             fired = [answer for answer in mappings(record, "triggers") if answer.get("answer") == "fired"]
@@ -72,7 +72,11 @@ class Console:
 
     def training(self, attempt: str) -> None:
         self._line("attempt", attempt)
-        self._last = ""
+        self._last = self._serving = ""
+
+    def scoring(self, job: str, serving: str) -> None:
+        self._line("job", f"{job} of {serving}")
+        self._last, self._serving = "", serving
 
     def step_ended(self, step: str, status: str, seconds: float) -> None:
         self._last = step
@@ -122,9 +126,10 @@ class Console:
     def _under_way(self) -> str:
         """The step that is told from the one that ended last."""
         from ctc.compiler.scoring import users_steps
+        from ctc.steps.record_job import STEPS
         from ctc.steps.results import steps
 
-        known = (*steps(users_steps(self._spec)), "record")
+        known = (*(STEPS if self._serving else steps(users_steps(self._spec))), "record")
         return known[min(known.index(self._last) + 1, len(known) - 1)] if self._last in known else known[0]
 
     def _line(self, label: str, text: str, color: str | None = None) -> None:

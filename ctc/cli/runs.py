@@ -46,8 +46,8 @@ def runs(
 ) -> int:
     """List the records of past runs of SPEC (default: ctc.yaml), newest last, or show one of them.
 
-    Each line is a cycle: an attempt to train, or a wake whose run the policy held back. ID is what the list shows, or
-    as much of its beginning as tells it from the others.
+    Each line is a cycle: an attempt to train, a batch job, or a wake whose run the policy held back. ID is what the
+    list shows, or as much of its beginning as tells it from the others.
 
     \b
     Examples:

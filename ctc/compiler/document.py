@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ctc.compiler import notifications, scoring, training, triggers
+from ctc.compiler import batch, notifications, scoring, training, triggers
 from ctc.language.power import RELATIVE, attempts_that_share, confidence_of
 from ctc.language.spec import (
     NO_TIME,
@@ -32,6 +32,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "decide": ("promotion",),
     "register": ("registry", "training"),
     "record": ("steps", "promotion"),
+    "rows": ("data", "format", "batch"),
+    "publish": ("data", "batch"),
 }
 """The sections that each of our steps is given."""
 
@@ -50,6 +52,7 @@ def document(spec: Spec, step: str, *, target: str, root: str, spec_digest: str)
         "format": training.row_format,
         "steps": _steps,
         "notifications": notifications.section,
+        "batch": batch.section,
     }
     return {
         "version": VERSION,

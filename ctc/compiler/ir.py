@@ -187,3 +187,17 @@ class System(Value):
     gaps: tuple[str, ...] = ()
     """Paths of the spec that this version compiles and its steps refuse to run."""
     servers: tuple[Server, ...] = ()
+    scores: tuple[Pipeline, ...] = ()
+    """One for each batch entry of `serving`, of the kind `score-` and its name."""
+
+    outs: tuple[tuple[str, str], ...] = ()
+    """(URI or path, place in the spec) of the folders to which those write."""
+
+    @property
+    def pipelines(self) -> tuple[Pipeline, ...]:
+        return (self.wake, self.train, *self.scores)
+
+    def cron_path(self, name: str) -> str:
+        """The place in the spec of an entry of `wakes.crons`."""
+        found = (pipeline.origin for pipeline in self.scores if pipeline.kind == name)
+        return f"{next(found, f'triggers.{name}')}.schedule"

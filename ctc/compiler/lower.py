@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from ctc.compiler import batch
 from ctc.compiler.bundle import canonical
 from ctc.compiler.document import document
 from ctc.compiler.ir import (
@@ -25,7 +26,7 @@ from ctc.compiler.ir import (
 from ctc.compiler.machines import accelerated, on_nodes, resources
 from ctc.compiler.scoring import measurements, measuring_step, score_step
 from ctc.compiler.training import fill_hyperparameters, plain
-from ctc.compiler.triggers import meaning
+from ctc.compiler.triggers import crons, meaning
 from ctc.language.spec import (
     DriftTrigger,
     EventTrigger,
@@ -35,6 +36,7 @@ from ctc.language.spec import (
     Secret,
     Spec,
 )
+from ctc.language.spec.serving import Serving
 
 CSV, READY, INPUT = "csv_", "ready_", "input_"
 """How the names start of rows written as CSV, of rows that `prepare` made ready, and of the files in `inputs`."""
@@ -72,11 +74,13 @@ def lower(spec: Spec, target: str) -> System:
         root=root,
         wake=build.wake(),
         train=build.train(),
-        wakes=Wakes(spec.trigger_policy.wake_every, _crons(spec)),
+        wakes=Wakes(spec.trigger_policy.wake_every, (*crons(spec), *batch.crons(spec))),
         settings=settings,
         features=_features(spec),
         gaps=spec.gaps_on(target),
         servers=tuple(_servers(spec)),
+        scores=tuple(build.score(entry) for entry in batch.entries(spec)),
+        outs=batch.outs(spec),
     )
 
 
@@ -195,6 +199,35 @@ class _Builder:
             origin="training",
         )
 
+    def score(self, entry: Serving) -> Pipeline:
+        """The job that scores rows with the champion of its start."""
+        origin, job = f"serving.{entry.name}.batch", ("instant", "attempt")
+        written = ("rows", *((f"{CSV}rows",) if self.csv else ()))
+        rows = self.ours("rows", origin=origin, outputs=written, flags=("go",), parameters=job)
+        predict = replace(
+            self._predict_champion(Ref("rows", written[-1])),
+            origin=f"serving.{entry.name}",
+            resources=resources(entry.resources),
+        )
+        publish = self.ours(
+            "publish",
+            origin=f"{origin}.out",
+            inputs=(("rows", Ref("rows", "rows")), ("predictions", Ref("predict-champion", "predictions"))),
+            parameters=job,
+        )
+        return Pipeline(
+            name=f"{self.spec.deployed_name}-{batch.kind(entry)}",
+            kind=batch.kind(entry),
+            parameters=(
+                *(Parameter("instant"), Parameter("attempt"), Parameter("request")),
+                *(Parameter("champion_model"), Parameter("champion_image")),
+                *(Parameter(f"{INPUT}{given.name}", given.uri) for given in self.spec.training.inputs),
+            ),
+            body=(rows, Branch(Ref("rows", "go"), (predict, publish), origin=origin)),
+            on_exit=self.ours("record", origin="", parameters=job),
+            origin=origin,
+        )
+
     def ours(self, name: str, *, origin: str, **fields: Any) -> Step:
         """A step that runs in our image, with its document."""
         return Step(
@@ -267,12 +300,14 @@ class _Builder:
             apply=() if prepare is None else fill_hyperparameters(prepare.apply, self.spec.training.hyperparameters),
         )
 
-    def _predict_champion(self) -> Step:
+    def _predict_champion(self, rows: Ref | None = None) -> Step:
+        """Of the snapshot's rows, or of others."""
+        given = (("rows", self._rows("rows")), *self._history()) if rows is None else (("rows", rows),)
         return self._users(
             "predict-champion",
             origin="training.predict",
             runs=Runs.CHAMPION,
-            inputs=(("rows", self._rows("rows")), *self._history()),
+            inputs=given,
             imports=(("model", "champion_model"), ("request", "request")),
             outputs=("predictions",),
             parameters=("champion_image",),
@@ -318,14 +353,6 @@ class _Builder:
         return replace(step, imports=(*step.imports, *((name, name) for name, _ in given)), digests=given)
 
 
-def _crons(spec: Spec) -> tuple[tuple[str, str, str], ...]:
-    return tuple(
-        (trigger.name, trigger.spec.cron, trigger.spec.timezone)
-        for trigger in spec.triggers
-        if trigger.enabled and isinstance(trigger.spec, ScheduleTrigger)
-    )
-
-
 def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
     """Every feature that this spec asks of a target, with the place that asks."""
     features = [
@@ -355,6 +382,7 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
                 features.append(("trigger.performance", f"triggers.{trigger.name}"))
     features += [("step.gpu", path) for path in accelerated(spec)]
     features += [("serving.online", f"serving.{entry.name}") for entry in spec.serving if entry.online is not None]
+    features += [("serving.batch", f"serving.{entry.name}") for entry in batch.entries(spec)]
     if spec.notifications:
         features.append(("notifications", "notifications"))
     if spec.trigger_policy.staleness is not None:

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ctc.compiler import training, watching
+from ctc.compiler import batch, training, watching
 from ctc.language.spec import (
     Approval,
     DriftTrigger,
@@ -53,6 +53,7 @@ def section(spec: Spec) -> dict[str, Any]:
             "currency": cost.currency,
         },
         "remember": 0.0 if promotion.false_promotions is None else promotion.false_promotions.per.total_seconds(),
+        **batch.schedules(spec),
     }
 
 
@@ -120,6 +121,15 @@ def _trigger(trigger: Trigger, spec: Spec) -> dict[str, Any]:
             return {**common, "kind": "event", **about, "wait_for": trigger.wait_for}
         case DriftTrigger() | PerformanceTrigger():
             return {**common, **watching.entry(trigger, spec)}
+
+
+def crons(spec: Spec) -> tuple[tuple[str, str, str], ...]:
+    """(name, cron, IANA zone) of each enabled schedule."""
+    return tuple(
+        (trigger.name, trigger.spec.cron, trigger.spec.timezone)
+        for trigger in spec.triggers
+        if trigger.enabled and isinstance(trigger.spec, ScheduleTrigger)
+    )
 
 
 def lease_seconds(spec: Spec) -> float:

@@ -27,6 +27,27 @@ class StartTraining:
 
 
 @dataclass(frozen=True)
+class StartScoring:
+    """Put `request` where a training's is put, then launch the pipeline of the batch entry `serving` under `key`."""
+
+    key: str
+    serving: str
+    job: str
+    launch: int
+    request: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "action": "start_scoring",
+            "key": self.key,
+            "serving": self.serving,
+            "job": self.job,
+            "launch": self.launch,
+            "request": dict(self.request),
+        }
+
+
+@dataclass(frozen=True)
 class Promote:
     """Point the registry's alias `champion` at `version`."""
 
@@ -101,7 +122,7 @@ class WriteRecord:
         return {"action": "write_record", "key": self.key, "record": dict(self.record)}
 
 
-Action = StartTraining | Promote | Route | Smoke | Retire | WriteRecord
+Action = StartTraining | StartScoring | Promote | Route | Smoke | Retire | WriteRecord
 
 
 def action_from_json(document: Mapping[str, Any]) -> Action:
@@ -109,6 +130,10 @@ def action_from_json(document: Mapping[str, Any]) -> Action:
     match document["action"]:
         case "start_training":
             return StartTraining(document["key"], document["attempt"], document["launch"], document["request"])
+        case "start_scoring":
+            return StartScoring(
+                document["key"], document["serving"], document["job"], document["launch"], document["request"]
+            )
         case "promote":
             return Promote(document["key"], document["version"])
         case "route":

@@ -30,6 +30,7 @@ What = Literal[
     "stale",
     "over_budget",
     "refused",
+    "not_scored",
 ]
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from ctc import __version__
 from ctc.diagnostics import CtcError
-from ctc.policy import attempts
-from ctc.policy.actions import Action, Promote, StartTraining, WriteRecord, action_from_json
+from ctc.policy import attempts, batch
+from ctc.policy.actions import Action, Promote, StartScoring, StartTraining, WriteRecord, action_from_json
 from ctc.policy.attempts import Kept
 from ctc.policy.candidates import obey, resume, settle
 from ctc.policy.changes import Change, Draft
-from ctc.policy.evidence import Command, Event, Evidence, Health, Manual, NewRows, NotEvaluable, RowsQuestion
+from ctc.policy.evidence import Command, Event, Evidence, Health, JobSeen, Manual, NewRows, NotEvaluable, RowsQuestion
 from ctc.policy.records import Identity, lost_record, record_key, wake_record
 from ctc.policy.rollout import Waking, promotion, retire, roll_back
 from ctc.policy.rules import Policy
@@ -34,6 +34,7 @@ __all__ = [
     "Evidence",
     "Health",
     "Identity",
+    "JobSeen",
     "Manual",
     "NewRows",
     "NotEvaluable",
@@ -117,21 +118,27 @@ def step(state: State, evidence: Evidence, policy: Policy, now: datetime, identi
         return _owed(state, policy, now)
     waking = Waking(policy, now, identity)
     draft = Draft(replace(state, last_wake=now, succeeded=state.succeeded or now))
-    draft = _settle(attempts.end(draft, evidence, policy, now), evidence, waking)
+    draft = _settle(batch.end(attempts.end(draft, evidence, policy, now), evidence), evidence, waking)
+    lost = batch.given_up(draft, evidence, policy, now, identity)
+    if lost is not draft:
+        return _close(lost, (), None, now, identity, again=True)
     kept = attempts.keep(draft.state, evidence, policy, now)
     if kept.lost:
         return _give_up(kept, draft, identity, now)
-    return _answer_triggers(replace(draft, state=kept.state).ask(*kept.actions), evidence, waking)
+    draft = batch.keep(replace(draft, state=kept.state).ask(*kept.actions), evidence, policy, now)
+    return _answer_triggers(draft, evidence, waking)
 
 
 def _owed(state: State, policy: Policy, now: datetime) -> Outcome:
     """Hands back what an earlier wake decided. A training that starts only now holds the lease from now."""
     actions = tuple(action_from_json(action) for action in state.pending)
-    attempt = state.attempt
+    keys = frozenset(action.key for action in actions if isinstance(action, StartScoring))
+    renewed, attempt = batch.owed(state, keys, now), state.attempt
     if attempt is not None and any(isinstance(action, StartTraining) for action in actions):
-        renewed = replace(attempt, lease_until=max(attempt.lease_until, now + policy.lease))
-        if renewed != attempt:
-            state = replace(state, attempt=renewed, last_wake=now, revision=state.revision + 1)
+        leased = replace(attempt, lease_until=max(attempt.lease_until, now + policy.lease))
+        renewed = replace(renewed, attempt=leased)
+    if renewed != state:
+        state = replace(renewed, last_wake=now, revision=state.revision + 1)
     return Outcome(state, actions, again=True)
 
 
@@ -188,7 +195,8 @@ def _answer_triggers(draft: Draft, evidence: Evidence, waking: Waking) -> Outcom
         waiting = tuple(heard for heard in draft.state.events if heard.name not in answered)
         state, action = attempts.start(draft.set(events=waiting).state, names, policy, now, waking.identity)
         draft = replace(draft, state=state).ask(action)
-    return _close(_alarms(draft, held, waking), answers, held, now, waking.identity)
+    draft = batch.start(_alarms(draft, held, waking), policy, now, waking.identity)
+    return _close(draft, answers, held, now, waking.identity)
 
 
 _OWN = ("on_deploy",)

@@ -138,6 +138,14 @@ class LiveAnswer:
 
 
 @dataclass(frozen=True)
+class JobSeen:
+    """A live batch job: the status of its launch, and its record if there is one, read in this order."""
+
+    launch: Launch
+    record: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What was found out about one state.
 
@@ -154,3 +162,5 @@ class Evidence:
     attempt_record: Mapping[str, Any] | None = None
     launch: Launch | None = None
     live: Mapping[str, LiveAnswer | NotEvaluable] = field(default_factory=dict)
+    jobs: Mapping[str, JobSeen] = field(default_factory=dict)
+    """By the id of the job."""

@@ -103,6 +103,16 @@ def of_attempt(record: Mapping[str, Any]) -> tuple[Notice, ...]:
     return (_notice(event, record, lines, f"ctc runs show {record['id']}"),)
 
 
+def of_job(record: Mapping[str, Any]) -> tuple[Notice, ...]:
+    """What a batch job's record tells: only that it did not end well."""
+    if record.get("outcome") in ("scored", "empty"):
+        return ()
+    lines = [f"batch job {record['id']} of {record.get('serving')}: {record.get('reason') or 'it gives no reason'}"]
+    if record.get("error") and record["error"] != record.get("reason"):
+        lines.append(str(record["error"]).split("\n", 1)[0])
+    return (_notice("failed", record, lines, f"ctc runs show {record['id']}"),)
+
+
 def of_wake(
     record: Mapping[str, Any], *, question: str = "", judged: Mapping[str, Mapping[str, Any]] | None = None
 ) -> tuple[Notice, ...]:

@@ -86,6 +86,27 @@ def lost_record(identity: Identity, attempt: Attempt, state: State, reason: str,
     }
 
 
+def lost_job_record(
+    identity: Identity, id: str, instant: datetime, request: Mapping[str, Any], reason: str
+) -> dict[str, Any]:
+    """The record of a batch job that wrote none."""
+    return {**job_head(identity, id, instant, request), "outcome": "lost", "reason": reason, **UNKNOWN, "error": reason}
+
+
+UNKNOWN: Mapping[str, Any] = {"out": None, "data": {}, "steps": {}}
+"""What is not known of a job that left no record."""
+
+
+def job_head(identity: Identity, id: str, instant: datetime, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a batch job's record that its request decides."""
+    return {
+        **_head("score", id, identity, instant),
+        "serving": request.get("serving"),
+        "champion": (request.get("champion") or {}).get("version"),
+        "after": request.get("after"),
+    }
+
+
 def _head(kind: str, id: str, identity: Identity, instant: datetime) -> dict[str, Any]:
     return {
         "version": VERSION,

@@ -58,6 +58,7 @@ class Policy:
     training: str = ""
     resume_rows: int | None = None
     staleness: timedelta | None = None
+    batch: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def from_document(cls, policy: Mapping[str, Any]) -> Policy:
@@ -77,4 +78,5 @@ class Policy:
             training=section.get("training", ""),
             resume_rows=section.get("resume_rows"),
             staleness=None if staleness is None else timedelta(seconds=staleness),
+            batch=tuple(section.get("batch", ())),
         )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ctc.diagnostics import CtcError
 from ctc.policy.approval import Pending
+from ctc.policy.jobs import Scoring
 from ctc.policy.standing import Grounds, Heard, Hold, Position, Quarantined, Retiring
 from ctc.policy.windows import format_instant, parse_instant
 
@@ -19,6 +20,9 @@ _SINCE_2 = (
     *("grounds", "approval", "rollout", "retiring", "hold", "quarantine"),
     *("first", "events", "heard", "trained_as", "succeeded", "alarmed"),
 )
+
+_SINCE = ("scoring",)
+"""Fields that a document of version 2 may lack."""
 
 EndedAs = Literal["candidate", "held", "stopped", "failed", "lost"]
 
@@ -200,7 +204,7 @@ class State:
     oldest first, only as far back as a rule looks. `manual` holds the ids of answered requests, `heard` the keys of
     events that came. `first` is the attempt of the first champion, `trained_as` the digest of the training section that
     the last attempt was started with, `succeeded` when an attempt last ended with a verdict (before any: the first
-    wake), `alarmed` the names of what has been told and has not passed.
+    wake), `alarmed` the names of what has been told and has not passed. `scoring` holds the batch entries, by name.
     """
 
     champion: Version | None = None
@@ -222,6 +226,7 @@ class State:
     trained_as: str = ""
     succeeded: datetime | None = None
     alarmed: tuple[str, ...] = ()
+    scoring: Mapping[str, Scoring] = field(default_factory=dict)
     last_wake: datetime | None = None
     pending: tuple[Mapping[str, Any], ...] = ()
     sequence: int = 0
@@ -246,6 +251,7 @@ class State:
                 f"the state document has version {version!r}, this ctc reads version {VERSION}",
                 help="use the ctc that wrote it, or a newer one; the document was left as it is",
             )
+        document = {**{name: _plain(getattr(cls(), name)) for name in _SINCE}, **document}
         try:
             return cls(**{name: read(document[name]) for name, read in _READERS.items()})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -279,7 +285,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return dict(value)
+        return {name: _plain(item) for name, item in value.items()}
     return value.to_json() if hasattr(value, "to_json") else value
 
 
@@ -315,6 +321,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "trained_as": _same,
     "succeeded": _parse,
     "alarmed": tuple,
+    "scoring": lambda entries: {name: Scoring.from_json(entry) for name, entry in entries.items()},
     "last_wake": _parse,
     "pending": tuple,
     "sequence": _same,

@@ -7,6 +7,7 @@ is left out. What has several answers is one sample for each, 1 for the one that
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from ctc.policy.windows import parse_instant
 from ctc.run.records import Record, mapping, mappings, number
 
 OUTCOMES = ("candidate", "held", "stopped", "failed", "lost")
+JOB_OUTCOMES = ("scored", "empty", "failed", "lost")
 GATE_ANSWERS = ("pass", "fail", "not_evaluable", "not_applicable")
 TRIGGER_ANSWERS = ("fired", "quiet", "not_evaluable")
 
@@ -55,6 +57,16 @@ def _of_state(state: State, now: datetime, currency: str) -> tuple[Family, ...]:
         _switch("ctc_approval_pending", "Whether a version waits for somebody's yes.", approval is not None),
         _instant("ctc_approval_expires_timestamp_seconds", "When the missing yes becomes a no.", expires),
         Family(
+            "ctc_batch_scored_until_timestamp_seconds",
+            "gauge",
+            "Instant of the last job of a batch entry that ended well.",
+            [
+                ({"serving": name}, kept.scored_until.timestamp())
+                for name, kept in sorted(state.scoring.items())
+                if kept.scored_until is not None
+            ],
+        ),
+        Family(
             "ctc_spent_this_month",
             "gauge",
             "What this calendar month's runs (UTC) have spent or set aside, in the currency of the label.",
@@ -76,6 +88,15 @@ def _of_records(records: Sequence[Record]) -> tuple[Family, ...]:
             "Attempts that ended, by how they ended.",
             [({"outcome": outcome}, float(ends.count(outcome))) for outcome in OUTCOMES],
         ),
+        Family(
+            "ctc_batch_jobs_total",
+            "counter",
+            "Batch jobs that ended, by how they ended.",
+            [
+                ({"serving": entry, "outcome": outcome}, float(n))
+                for (entry, outcome), n in sorted(_jobs(records).items())
+            ],
+        ),
         _instant(
             "ctc_last_success_timestamp_seconds",
             "Instant of the last attempt that ended with a verdict: candidate or held.",
@@ -93,6 +114,16 @@ def _of_records(records: Sequence[Record]) -> tuple[Family, ...]:
             else ()
         ),
     )
+
+
+def _jobs(records: Sequence[Record]) -> Counter[tuple[str, str]]:
+    """By entry and outcome; an entry that has any job has every outcome."""
+    ended = [(str(job.get("serving")), str(job.get("outcome"))) for job in records if job["kind"] == "score"]
+    counts = Counter(ended)
+    for entry, _ in ended:
+        for outcome in JOB_OUTCOMES:
+            counts[entry, outcome] += 0
+    return counts
 
 
 def _evaluation(record: Record) -> tuple[Family, ...]:

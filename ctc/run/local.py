@@ -33,6 +33,7 @@ from ctc.run.warm import Warm
 from ctc.run.watch import Watch, logged, tail
 from ctc.steps.handover import ENGINE, REGISTRY, RUNNER
 from ctc.steps.local import FileObjectStore
+from ctc.steps.results import SCORE
 
 MAX_WAKES = 10
 """Wakes at one instant. An attempt is started at most three times, so a sound state needs at most five."""
@@ -199,7 +200,7 @@ def _text(document: Mapping[str, Any] | None) -> str:
 
 
 def _cycle(session: _Session, instant: datetime, told: Mapping[str, str]) -> Failure | None:
-    """Wakes and trains at one instant until nothing is left to do; the failure of a training is told afterwards."""
+    """Wakes, trains and scores at one instant until nothing is left to do; what failed is told afterwards."""
     session.progress.instant(instant)
     failures: dict[str, Failure | None] = {}
     for _ in range(MAX_WAKES):
@@ -217,18 +218,23 @@ def _cycle(session: _Session, instant: datetime, told: Mapping[str, str]) -> Fai
             return next(filter(None, failures.values()), None)
         for key, launch in pending.items():
             # An attempt that is started again is judged by its last start.
-            failures[_attempt(key, launch)] = _train(session, key, launch)
+            failures[_attempt(key, launch)] = _launched(session, key, launch)
     raise CtcError(
         f"after {MAX_WAKES} wakes at {format_instant(instant)} there is still something to start",
         f"the state is consistent; look into {session.state}, or start afresh with another --state",
     )
 
 
-def _train(session: _Session, key: str, launch: Record) -> Failure | None:
+def _launched(session: _Session, key: str, launch: Record) -> Failure | None:
+    """Runs what a wake has launched, a training or a batch job: both are kept below `attempts`."""
     parameters = {str(name): str(value) for name, value in mapping(launch, "parameters").items()}
     attempt = _attempt(key, launch)
-    start = _Start("train", parameters, session.state / "attempts" / attempt / "log.txt", attempt)
-    session.progress.training(attempt)
+    pipeline = str(launch.get("pipeline") or "train")
+    start = _Start(pipeline, parameters, session.state / "attempts" / attempt / "log.txt", attempt)
+    if pipeline.startswith(SCORE):
+        session.progress.scoring(attempt, pipeline.removeprefix(SCORE))
+    else:
+        session.progress.training(attempt)
     watch = Watch(session.state / "attempts" / attempt, session.progress)
     with watch:
         execution = _execute(session, start)
@@ -291,7 +297,8 @@ def _explain(start: _Start, execution: Execution, status: Path, error: str = "")
     for text in filter(None, said):
         if not any(text in other for other in told):
             told = [other for other in told if other not in text] + [text]
-    what = f"attempt {start.attempt}" if start.attempt else f"the wake at {start.parameters['instant']}"
+    called = "batch job" if start.pipeline.startswith(SCORE) else "attempt"
+    what = f"{called} {start.attempt}" if start.attempt else f"the wake at {start.parameters['instant']}"
     return f"{what} failed: " + ("\n".join(told) or "it gave no reason; its last lines:\n" + tail(start.log))
 
 

@@ -202,8 +202,10 @@ def _is_code(folder: Path, excluded: frozenset[Path]) -> bool:
 
 
 def _not_code(spec: Spec, folder: Path, state: Path) -> frozenset[Path]:
-    """The states of this spec, and the files and folders that the sources read."""
+    """The states of this spec, the files and folders that the sources read, and those to which scores are written."""
     paths = {state.resolve().parents[1]}
+    outs = (entry.batch.out for entry in spec.serving if entry.batch is not None)
+    paths |= {(folder / out).resolve() for out in outs if "://" not in out}
     for source in spec.sources:
         if source.path is not None and "://" not in source.path:
             pattern = str(folder / source.path)

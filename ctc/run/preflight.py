@@ -54,7 +54,7 @@ def ready(spec: Spec, folder: Path, target: str, python: str | None, where: Wher
         interpreter = user_python(python, folder)
     except CtcError as error:
         problems.append(Problem(f"{error.message}; {error.help}"))
-    problems += [*_inputs(spec, folder), *_code(spec, folder, interpreter), *_secrets(spec)]
+    problems += [*_outs(spec), *_inputs(spec, folder), *_code(spec, folder, interpreter), *_secrets(spec)]
     if problems:
         told = "\n".join(f"  {_told(problem, where)}" for problem in problems)
         raise CtcError(
@@ -103,12 +103,22 @@ def _installed(name: str) -> bool:
 
 
 def _sources(spec: Spec, folder: Path) -> Iterator[Problem]:
+    written = {entry.batch.out.rstrip("/") for entry in spec.serving if entry.batch is not None}
     for source in spec.sources:
-        if source.path is not None:
+        if source.path is not None and source.path.rstrip("/") not in written:
             kind = "parquet" if source.parquet is not None else "csv"
             wrong = _wrong_with(source.path, kind, folder)
             if wrong:
                 yield Problem(wrong, f"sources.{source.name}.{kind}.path")
+
+
+def _outs(spec: Spec) -> Iterator[Problem]:
+    for entry in spec.serving:
+        if entry.batch is not None and "://" in entry.batch.out.removeprefix("file://"):
+            message = (
+                f"{entry.batch.out} is not of this machine, and a run here writes nothing else; override it in an "
+            )
+            yield Problem(message + "environment", f"serving.{entry.name}.batch.out")
 
 
 def _wrong_with(path: str, kind: str, folder: Path) -> str:

@@ -20,6 +20,8 @@ class Progress(Protocol):
 
     def training(self, attempt: str) -> None: ...
 
+    def scoring(self, job: str, serving: str) -> None: ...
+
     def step_ended(self, step: str, status: str, seconds: float) -> None: ...
 
     def waiting(self, seconds: float) -> None:
@@ -39,6 +41,9 @@ class Silent:
         pass
 
     def training(self, attempt: str) -> None:
+        pass
+
+    def scoring(self, job: str, serving: str) -> None:
         pass
 
     def step_ended(self, step: str, status: str, seconds: float) -> None:

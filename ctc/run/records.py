@@ -18,9 +18,24 @@ from ctc.policy.changes import sentence
 from ctc.policy.promotion import RELATIVE
 
 Record = Mapping[str, Any]
-Outcome = Literal["promoted", "candidate", "held", "stopped", "failed", "lost", "suppressed", "changed", "running"]
+Outcome = Literal[
+    "promoted",
+    "candidate",
+    "held",
+    "stopped",
+    "failed",
+    "lost",
+    "suppressed",
+    "changed",
+    "running",
+    "scored",
+    "empty",
+]
 
 STATE_FOLDER = ".ctc"
+RUNS = ("attempt", "score")
+"""The kinds of records of something that ran: an attempt, a batch job."""
+
 _PARTS = ("train", "valid", "holdout")
 
 
@@ -61,8 +76,9 @@ def read_document(path: Path) -> Record | None:
 
 def _order(record: Record) -> tuple[str, int, str]:
     """By instant; within one, the wake that starts an attempt, the attempt, the wake that reads its record."""
-    started = any(action.get("action") == "start_training" for action in mappings(record, "actions"))
-    rank = 1 if record["kind"] == "attempt" else 0 if started else 2
+    starts = ("start_training", "start_scoring")
+    started = any(action.get("action") in starts for action in mappings(record, "actions"))
+    rank = 1 if record["kind"] in RUNS else 0 if started else 2
     return str(record["instant"]), rank, str(record["id"])
 
 
@@ -95,8 +111,8 @@ def focus(spec: Spec) -> Focus:
 
 @dataclass(frozen=True)
 class Cycle:
-    """One attempt with the wake that started it (either may be missing), or a wake that was suppressed or changed
-    something.
+    """One attempt with the wake that started it (either may be missing), a batch job, or a wake that was suppressed or
+    changed something.
 
     `promoted`: a later wake made its candidate the champion.
     """
@@ -110,6 +126,11 @@ class Cycle:
     def id(self) -> str:
         record = self.attempt if self.attempt is not None else self.wake
         return "" if record is None else str(record["id"])
+
+    @property
+    def scored(self) -> bool:
+        """Whether this is a batch job."""
+        return self.attempt is not None and self.attempt.get("kind") == "score"
 
     @property
     def outcome(self) -> Outcome:
@@ -135,7 +156,9 @@ class Cycle:
 
     @property
     def fired(self) -> tuple[str, ...]:
-        """The names of the triggers that fired."""
+        """The names of the triggers that fired; of a batch job its entry's."""
+        if self.scored and self.attempt is not None:
+            return (str(self.attempt.get("serving")),)
         if self.attempt is not None and self.attempt.get("triggers"):
             return tuple(str(name) for name in self.attempt["triggers"])
         return tuple(str(answer.get("name")) for answer in self.answers if answer.get("answer") == "fired")
@@ -200,7 +223,8 @@ def _part_order(name: str) -> tuple[int, str]:
 
 
 def cycles(records: Iterable[Record]) -> tuple[Cycle, ...]:
-    """The cycles in order: one for each attempt, and for each wake that was suppressed or changed something."""
+    """The cycles in order: one for each attempt and batch job, and for each wake that was suppressed or changed
+    something."""
     records = tuple(records)
     wakes = [record for record in records if record["kind"] == "wake"]
     starters = {str(wake.get("attempt")): wake for wake in reversed(wakes) if _starts(wake)}
@@ -218,6 +242,8 @@ def cycles(records: Iterable[Record]) -> tuple[Cycle, ...]:
             found.append(
                 Cycle(str(record["instant"]), starters.get(str(record["id"])), record, str(version) in promoted)
             )
+        elif record["kind"] == "score":
+            found.append(Cycle(str(record["instant"]), None, record))
         elif _alone(record, attempted):
             found.append(Cycle(str(record["instant"]), record, None))
     return tuple(found)

@@ -25,11 +25,15 @@ class Difference:
         return {"place": self.place, "recorded": self.recorded, "derived": self.derived}
 
 
+_CALLED = {"score": "batch job"}
+
+
 def judged(record: Record) -> bool:
     """Whether the attempt came to a verdict at all. CtcError for the record of a wake, which has none to check."""
     if record.get("kind") != "attempt":
+        called = _CALLED.get(str(record.get("kind")), "wake")
         raise CtcError(
-            f"{record['id']} is the record of a wake, and only an attempt is judged",
+            f"{record['id']} is the record of a {called}, and only an attempt is judged",
             f"check the attempt: ctc runs show {record['attempt']} --check" if record.get("attempt") else "",
         )
     return bool(mapping(record, "decision"))

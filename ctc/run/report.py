@@ -31,6 +31,7 @@ _WAKES = ("suppressed", "changed")
 
 _OUTCOMES: tuple[Outcome, ...] = (
     *("promoted", "candidate", "held", "stopped", "failed", "lost", "suppressed", "changed", "running"),
+    *("scored", "empty"),
 )
 
 
@@ -63,7 +64,7 @@ class _Course:
 def render(subject: Subject, records: Sequence[Record], state: Record | None) -> str:
     """The page. `state` is the state document, None where there is none or it cannot be read."""
     found = cycles(records)
-    attempts = [cycle for cycle in found if cycle.outcome not in _WAKES]
+    attempts = [cycle for cycle in found if cycle.outcome not in _WAKES and not cycle.scored]
     counts = Counter(cycle.outcome for cycle in found)
     template = _template()
     page: str = template.render(

@@ -52,7 +52,7 @@ def when(instant: str) -> str:
 
 def rows(cycle: Cycle) -> str:
     counts = cycle.rows
-    total = sum(counts.get(part, 0) for part in ("train", "valid", "holdout"))
+    total = sum(counts.get(part, 0) for part in ("train", "valid", "holdout", "scored"))
     return f"{total:,}" if total else NOTHING
 
 

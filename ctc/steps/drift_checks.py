@@ -21,7 +21,7 @@ from ctc.policy.statistics import NotEvaluable
 from ctc.policy.windows import format_instant
 from ctc.steps import engine, judged_rows, profile, results, served
 from ctc.steps.ports import Services
-from ctc.steps.task import Task
+from ctc.steps.task import StepFailed, Task
 
 MIN_ROWS = 100
 """The least rows of each side. With fewer, ten bins of two samples of the same data have a PSI of 0.2 by chance."""
@@ -36,7 +36,7 @@ def judge(connection: Any, task: Task, services: Services, check: Check) -> tupl
     columns: list[str] = list(arguments["columns"])
     try:
         if check["kind"] == "skew":
-            baseline, current = _skew(connection, task, arguments["source"], columns)
+            baseline, current = _skew(connection, task, services, arguments["source"], columns)
         else:
             baseline = _baseline(connection, task, services, check, columns)
             current = _profile(connection, _rows(connection, task, check), columns, _where(check))
@@ -122,7 +122,7 @@ def _a_year_before(connection: Any, task: Task, check: Check, columns: list[str]
 
 
 def _skew(
-    connection: Any, task: Task, name: str, columns: list[str]
+    connection: Any, task: Task, services: Services, name: str, columns: list[str]
 ) -> tuple[Mapping[str, Column | str], Mapping[str, Column | str]]:
     """The snapshot's columns, and those of what was served in its time span."""
     snapshot = judged_rows.snapshot(connection, task)
@@ -131,7 +131,13 @@ def _skew(
         raise NotEvaluable("there is no row to judge")
     source = task.policy["data"]["sources"][name]
     event, known = served.instants(source, name)
-    read = engine.table(connection, name, source)
+    try:
+        read = engine.table(connection, name, source)
+    except StepFailed as error:
+        if _attempts(task, services).get("champion") is not None:
+            raise
+        # A batch job writes this source, and none has run before the first champion.
+        raise NotEvaluable(f"nobody has served anything yet: {error}") from error
     rows = read.filter(
         (read[event] >= engine.literal(span["first"]))
         & (read[event] <= engine.literal(span["last"]))

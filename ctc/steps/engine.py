@@ -157,7 +157,12 @@ def parts(connection: Any, folders: Iterable[Path]) -> Any:
 def write(connection: Any, expression: Any, folder: Path) -> None:
     """Writes `data.parquet` into an output folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = str(folder / "data.parquet").replace("'", "''")
+    write_file(connection, expression, folder / "data.parquet")
+
+
+def write_file(connection: Any, expression: Any, file: Path) -> None:
+    """Writes a Parquet file."""
+    path = str(file).replace("'", "''")
     with _told():
         connection.raw_sql(f"COPY ({connection.compile(expression)}) TO '{path}' (FORMAT parquet)")
 

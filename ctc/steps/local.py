@@ -109,10 +109,11 @@ class LocalLauncher:
     def __init__(self, objects: FileObjectStore) -> None:
         self._objects = objects
 
-    def launch(self, key: str, parameters: Mapping[str, str]) -> None:
-        self._objects.put_once(f"launches/{key}.json", {"version": 1, "key": key, "parameters": dict(parameters)})
+    def launch(self, key: str, parameters: Mapping[str, str], *, pipeline: str = "train") -> None:
+        asked = {"version": 1, "key": key, "pipeline": pipeline, "parameters": dict(parameters)}
+        self._objects.put_once(f"launches/{key}.json", asked)
 
-    def status(self, key: str) -> RunStatus:
+    def status(self, key: str, *, pipeline: str = "train") -> RunStatus:  # noqa: ARG002  (keys are of all pipelines)
         return "unknown" if self._objects.get(f"launches/{key}.json") is None else "dead"
 
 

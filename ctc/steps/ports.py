@@ -50,11 +50,11 @@ class ObjectStore(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts the train pipeline. Starting the same `key` twice starts it once."""
+    """Starts a pipeline by its kind. Starting the same `key` twice starts it once."""
 
-    def launch(self, key: str, parameters: Mapping[str, str]) -> None: ...
+    def launch(self, key: str, parameters: Mapping[str, str], *, pipeline: str = "train") -> None: ...
 
-    def status(self, key: str) -> RunStatus: ...
+    def status(self, key: str, *, pipeline: str = "train") -> RunStatus: ...
 
 
 class Registry(Protocol):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ctc import __version__
 from ctc.policy.records import record_key
 from ctc.policy.windows import format_instant
-from ctc.steps import results
+from ctc.steps import record_job, results
 from ctc.steps.ports import Services
 from ctc.steps.task import Result, Task
 
@@ -29,21 +27,20 @@ class _End:
 
 
 def run(task: Task, services: Services) -> Result:
-    """Writes the attempt's record, unless one is there: a wake that gave the attempt up has the last word."""
+    """Writes the attempt's record, unless one is there: a wake that gave the attempt up has the last word.
+
+    A batch job ends with this step too: what was asked for tells which of them it is.
+    """
+    if "serving" in results.request(services.objects, task.attempt):
+        return record_job.run(task, services)
     found = results.load(services.objects, task.attempt)
-    statuses = _statuses(os.environ.get("CTC_STATUS_DIR", ""), task.policy["steps"]["users"])
+    statuses = results.statuses(os.environ.get("CTC_STATUS_DIR", ""), task.policy["steps"]["users"])
     end = _end(_steps(task), found, statuses)
     request = results.request(services.objects, task.attempt)
     document = _record(task, request, found, statuses, end)
     written = services.objects.put_once(record_key(task.attempt), document)
     reason = f"{end.outcome}: {end.reason}" if written else "the attempt already has a record, and it stands"
     return Result("ok", reason=reason, numbers={"outcome": end.outcome, "written": written})
-
-
-def _statuses(folder: str, users: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """What the shim said of the user's steps, where it runs on this machine; elsewhere nothing."""
-    paths = {step: Path(folder, f"{step}.json") for step in users if folder}
-    return {step: json.loads(path.read_text(encoding="utf-8")) for step, path in paths.items() if path.is_file()}
 
 
 def _end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ctc.steps.ports import ObjectStore
@@ -13,6 +14,12 @@ VERSION = 1
 
 OURS = ("snapshot", "validate", "evaluate", "decide", "register")
 """Our steps of the train pipeline that leave a result for its record, in order."""
+
+OF_A_JOB = ("rows", "publish")
+"""Those of a batch job."""
+
+SCORE = "score-"
+"""How the kinds of batch pipelines start, before the name of their entry of `serving`."""
 
 BETWEEN = "; "
 """Parts the sentences of a wake's reason."""
@@ -54,11 +61,17 @@ def store(objects: ObjectStore, attempt: str, step: str, result: Result) -> None
     objects.put(_key(attempt, step), {**result_document(step, result), "launch": launch})
 
 
-def load(objects: ObjectStore, attempt: str) -> dict[str, Mapping[str, Any]]:
+def load(objects: ObjectStore, attempt: str, steps: Iterable[str] = OURS) -> dict[str, Mapping[str, Any]]:
     """The results of the attempt's present launch by step; one that an earlier launch left is not among them."""
     launch = request(objects, attempt).get("launch")
-    kept = ((step, objects.get(_key(attempt, step))) for step in OURS)
+    kept = ((step, objects.get(_key(attempt, step))) for step in steps)
     return {step: result for step, result in kept if result is not None and result.get("launch") == launch}
+
+
+def statuses(folder: str, users: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """What the shim said of the user's steps, where it runs on this machine; elsewhere nothing."""
+    paths = {step: Path(folder, f"{step}.json") for step in users if folder}
+    return {step: json.loads(path.read_text(encoding="utf-8")) for step, path in paths.items() if path.is_file()}
 
 
 def read_evaluation(task: Task) -> dict[str, Any]:

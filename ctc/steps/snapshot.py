@@ -134,10 +134,10 @@ def _known_rows(
 ) -> Any:
     """The rows of a source that were known at `now`, with their row_id, event time and the deadline of their label."""
     rows = engine.table(connection, name, source)
-    _refuse_own_names(rows.columns, name, source, data)
+    refuse_own_names(rows.columns, name, source, data)
     if source["known_at"] is not None:
         rows = rows.filter(rows[source["known_at"]] <= engine.literal(now))
-    own = {ROW_ID: _row_id([rows[column] for column in source["key"]])}
+    own = {ROW_ID: row_id([rows[column] for column in source["key"]])}
     if _timed(data):
         age = 0 if data["label"] is None else int(data["label"]["known_after"])
         event = rows[source["event_time"]]
@@ -161,7 +161,7 @@ def _within(rows: Any, windows: Windows, data: Mapping[str, Any]) -> Any:
     return rows.filter(training | (holdout & rows[HELD]))
 
 
-def _row_id(keys: list[Any]) -> Any:
+def row_id(keys: list[Any]) -> Any:
     """The key as one text; null if any part of it is, which the engine's own join would pass over."""
     missing = ibis.or_(*(key.isnull() for key in keys))
     return ibis.ifelse(missing, ibis.null(), ibis.literal("|").join([key.cast("string") for key in keys]))
@@ -257,7 +257,7 @@ def _too_little(counts: Mapping[str, int], new: int, section: Mapping[str, Any],
     return ""
 
 
-def _refuse_own_names(columns: Any, name: str, source: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def refuse_own_names(columns: Any, name: str, source: Mapping[str, Any], data: Mapping[str, Any]) -> None:
     """StepFailed for a column that can be taken for ours; the event time, and a key of one column, may be named so."""
     allowed = {EVENT_TIME: source["event_time"] == EVENT_TIME, ROW_ID: source["key"] == [ROW_ID]}
     if data.get("forecast") is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 from ctc.compiler.lower import ABSENT
 from ctc.diagnostics import CtcError
 from ctc.policy import notices
-from ctc.policy.actions import Action, Promote, Retire, Route, Smoke, StartTraining, WriteRecord
+from ctc.policy.actions import Action, Promote, Retire, Route, Smoke, StartScoring, StartTraining, WriteRecord
 from ctc.policy.controller import (
     Evidence,
     Identity,
+    JobSeen,
     NewRows,
     NotEvaluable,
     Outcome,
@@ -139,6 +140,9 @@ class _Waking:
         record = evidence.attempt_record
         if state.attempt is not None and record is not None and record.get("id") == state.attempt.id:
             self._telling.tell(notices.of_attempt(record))
+        for name, job in evidence.jobs.items():
+            if job.record is not None and job.record.get("id") == name:
+                self._telling.tell(notices.of_job(job.record))
 
     def _tell(self, outcome: Outcome) -> None:
         """Tells what was applied, while it still stands in the state's outbox: after a crash the next wake does it."""
@@ -162,6 +166,7 @@ class _Waking:
         new_rows = _count(self._task, questions(state, self._policy, now), now)
         live = _live(self._task, self._services, state, live_questions(state, self._policy.triggers, now))
         told = Evidence(manual=self._manual, command=self._command, event=self._event, new_rows=new_rows, live=live)
+        told = replace(told, jobs=dict(self._jobs(state)))
         attempt = state.attempt
         if attempt is None:
             return told
@@ -170,10 +175,20 @@ class _Waking:
         record = self._services.objects.get(record_key(attempt.id))
         return replace(told, attempt_record=record, launch=launch)
 
+    def _jobs(self, state: State) -> Iterator[tuple[str, JobSeen]]:
+        """The live batch jobs by id; status before record, as above."""
+        for name, scoring in state.scoring.items():
+            if scoring.job is not None:
+                key = f"{scoring.job.id}-{scoring.job.launch}"
+                status = self._services.launcher.status(key, pipeline=f"{results.SCORE}{name}")
+                yield scoring.job.id, JobSeen(status, self._services.objects.get(record_key(scoring.job.id)))
+
     def _apply(self, action: Action, state: State) -> None:
         match action:
             case StartTraining():
                 self._start(action)
+            case StartScoring():
+                self._score(action)
             case Promote():
                 self._promote(action, state)
             case Route() | Smoke() | Retire():
@@ -199,6 +214,23 @@ class _Waking:
                 "champion_image": self._task.policy["training"]["image"] if champion is None else champion["image"],
                 **self._base_model(action, champion),
             },
+        )
+        self.done.launched.append(action.key)
+
+    def _score(self, action: StartScoring) -> None:
+        """The job predicts as the request says, by whatever champion that is by now."""
+        objects, champion = self._services.objects, action.request["champion"]
+        objects.put(results.request_key(action.job), action.request)
+        self._services.launcher.launch(
+            action.key,
+            {
+                "instant": action.request["instant"],
+                "attempt": action.job,
+                "request": objects.uri(results.request_folder(action.job)),
+                "champion_model": champion["uri"],
+                "champion_image": champion["image"],
+            },
+            pipeline=f"{results.SCORE}{action.serving}",
         )
         self.done.launched.append(action.key)
 

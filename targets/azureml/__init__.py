@@ -47,6 +47,10 @@ CAPABILITIES: Mapping[str, Capability] = {
     "run.single": _emulated(
         "the service runs jobs side by side: the lease in the state document lets one attempt live at a time"
     ),
+    "serving.batch": _native(
+        "a pipeline job of its own; a schedule wakes at the instants of its cron, and wake submits it with the "
+        "champion of that moment"
+    ),
     "serving.online": _emulated(
         "a promotion tags the version in the registry, from which a server takes its model; this version deploys no "
         "endpoint, and starts the server only where its answers are timed"

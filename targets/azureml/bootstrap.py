@@ -121,6 +121,8 @@ def _by_hand(system: System) -> Iterator[str]:
     yield "- Images are pulled by the workspace: from another registry than its own, it needs a connection to it."
     for uri in sorted({uri for uri in sources(system) if datastore(uri) is None}):
         yield f"- The runner must be able to read `{uri}`, which is no datastore: prefer one."
+    for uri in sorted({uri for uri, _ in system.outs if datastore(uri) is None}):
+        yield f"- The runner must be able to write to `{uri}`, which is no datastore: prefer one."
     for event, topic in topics(system).items():
         yield f"- The topic `{topic}` of the event `{event}` must exist."
     if staleness_seconds(system) is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from ctc.targets.azureml import check, events
 from ctc.targets.azureml.check import SECRET
 from ctc.targets.azureml.identities import LOGS, SECRET_ROLE
-from ctc.targets.azureml.places import WORKFLOW_NAME
+from ctc.targets.azureml.places import WORKFLOW_NAME, datastore
 from ctc.targets.azureml.registry import ALIAS
 
 Files = Mapping[str, Any]
@@ -35,7 +35,8 @@ def check_bundle(files: Files) -> list[str]:
 
 def _findings(files: Files) -> Iterator[str]:
     wake, train = files["pipelines/wake.yml"], files["pipelines/train.yml"]
-    for path, job in (("pipelines/wake.yml", wake), ("pipelines/train.yml", train)):
+    jobs = [(path, job) for path, job in files.items() if path.startswith("pipelines/")]
+    for path, job in jobs:
         yield from (f"{path}: {problem}" for problem in check.check(job))
         for name, step in job["jobs"].items():
             if "-m ctc.step" in step["component"]["command"] and f"documents/{name}.json" not in files:
@@ -48,6 +49,7 @@ def _findings(files: Files) -> Iterator[str]:
     if "schedules/every.yml" not in files:
         yield "schedules/every.yml: nothing wakes the system"
     yield from _identities(files, wake)
+    yield from _outs(files)
     yield from _model(files["registry/model.yml"], train)
     yield from _events(files, wake)
     yield from _staleness(files, train)
@@ -88,6 +90,21 @@ def _identities(files: Files, wake: Mapping[str, Any]) -> Iterator[str]:
         yield from _needed("waker", waker, {f"{_ML}/jobs/write"})
     if any(path.startswith("staleness/") for path in files):
         yield from _needed("waker", waker, {LOGS})
+
+
+def _outs(files: Files) -> Iterator[str]:
+    """Every batch job may write where it writes, and nobody where none does."""
+    document = files.get("documents/publish.json") or {"policy": {"batch": {}}}
+    found = (datastore(entry["out"]) for entry in document["policy"]["batch"].values())
+    wanted = {(f"datastore:{place[0]}", place[1].rstrip("/")) for place in found if place is not None}
+    held = {
+        (grant["scope"], path.rstrip("/"))
+        for grant in files["identities/grants.json"]["grants"]
+        if grant["role"].endswith(" writer")
+        for path in re.findall(r"StringStartsWith '([^']*)'", grant["condition"])
+    }
+    yield from (f"identities: nobody may write scores to {out}" for _, out in sorted(wanted - held))
+    yield from (f"identities: somebody may write to {out}, which no batch job does" for _, out in sorted(held - wanted))
 
 
 def _needed(who: str, held: set[str], needs: set[str]) -> Iterator[str]:

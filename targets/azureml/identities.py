@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.compiler.ir import System
-from ctc.targets.azureml.places import datastore, group_id, sources, staleness_seconds, workspace_id
+from ctc.targets.azureml.places import datastore, group_id, outs, sources, staleness_seconds, workspace_id
 
 _ML = "Microsoft.MachineLearningServices/workspaces"
 _BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
@@ -32,6 +32,7 @@ _SUBMIT = (
 _REGISTER = (f"{_ML}/models/write", f"{_ML}/models/versions/write")
 _KEEP = (f"{_BLOBS}/read", f"{_BLOBS}/write", f"{_BLOBS}/add/action", f"{_BLOBS}/delete")
 _READ = (f"{_BLOBS}/read",)
+_WRITE = (f"{_BLOBS}/write", f"{_BLOBS}/add/action")
 LOGS = "Microsoft.Insights/logs/AmlRunStatusChangedEvent/read"
 
 
@@ -62,6 +63,8 @@ def roles(system: System) -> dict[str, dict[str, Any]]:
         "reader": ("Reading the rows and files of the spec", (), _READ),
         "deployer": ("Deploying the bundle", _deployer(system), _KEEP),
     }
+    if outs(system):
+        made["writer"] = ("Writing the scores of batch jobs", (), _WRITE)
     if needs_waker(system):
         starts = (f"{_ML}/jobs/write",) if system.settings.get("events") else ()
         watches = (LOGS,) if staleness_seconds(system) is not None else ()
@@ -117,12 +120,13 @@ def grants(system: System) -> list[dict[str, Any]]:
     for kind, why, uris in (
         ("keeper", "state, records and artifacts", [f"{system.root}/"]),
         ("reader", "rows and files of the spec", sorted(set(sources(system)))),
+        ("writer", "the scores of batch jobs", outs(system)),
     ):
         # One assignment for each container: a second one of the same role is refused, whatever its condition.
         below: dict[str, list[str]] = {}
         for found in filter(None, map(datastore, uris)):
             below.setdefault(found[0], []).append(found[1])
-        operations = _KEEP if kind == "keeper" else _READ
+        operations = {"keeper": _KEEP, "reader": _READ, "writer": _WRITE}[kind]
         for name, paths in below.items():
             made.append(_grant(runner, role_name(system, kind), f"datastore:{name}", why))
             made[-1]["condition"] = condition(paths, operations)

@@ -100,7 +100,7 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     if settings:
         return settings
     found = [*_names(system), *_schedules(system), *_events(system), *_sources(system)]
-    for pipeline in (system.wake, system.train):
+    for pipeline in system.pipelines:
         for step in pipeline.steps():
             found += _step(step)
     unique = {(item.code, item.path): item for item in reversed(found)}
@@ -126,7 +126,7 @@ def _settings(system: System) -> Iterator[Diagnostic]:
 
 
 def _names(system: System) -> Iterator[Diagnostic]:
-    longest = f"{system.train.name}-{'x' * ATTEMPT}"
+    longest = f"{max((item.name for item in system.pipelines), key=len)}-{'x' * ATTEMPT}"
     for name, limit in (
         (longest, LIMITS["run id"]),
         (events.component_name(system), LIMITS["component name"]),
@@ -139,7 +139,7 @@ def _names(system: System) -> Iterator[Diagnostic]:
             )
             yield _error("CT361", message, "name", f"shorten it; source: {_source(limit)}")
             return
-    for pipeline in (system.wake, system.train):
+    for pipeline in system.pipelines:
         for step in pipeline.steps():
             names = [name for name, _ in (*step.inputs, *step.imports)]
             if len({key(name) for name in names}) < len(names):
@@ -178,7 +178,7 @@ def _schedules(system: System) -> Iterator[Diagnostic]:
             yield _error(
                 "CT368",
                 f"no schedule of Azure Machine Learning fires as `{cron}` does in {zone}: {error}",
-                f"triggers.{name}.schedule",
+                system.cron_path(name),
                 "name a zone with the same clocks, such as UTC; list days of the month, or days of the week",
             )
 
@@ -205,7 +205,8 @@ def _sources(system: System) -> Iterator[Diagnostic]:
 
 
 def _step(step: Step) -> Iterator[Diagnostic]:
-    path = "prepare.resources" if step.name == "prepare" else "training.resources"
+    place = step.origin if step.origin.startswith("serving.") else "training"
+    path = "prepare.resources" if step.name == "prepare" else f"{place}.resources"
     if smallest(step.resources) is None:
         asked = f"{step.resources.cpu:g} vCPUs, {step.resources.memory_bytes / 1024**3:g} GiB and "
         asked += f"{step.resources.disk_bytes / 1024**3:g} GiB of disk"

@@ -64,14 +64,12 @@ def secret_address(system: System, name: str) -> str:
 
 def documents(system: System) -> tuple[Artifact, ...]:
     """The step documents, the programs and the gate: what the jobs expect to find uploaded."""
-    steps = [step for pipeline in (system.wake, system.train) for step in pipeline.steps()]
+    steps = [step for pipeline in system.pipelines for step in pipeline.steps()]
     programs = {step.program for step in steps if step.runs is not Runs.RUNTIME}
     programs |= {WITH_SECRETS for step in steps if step.secrets}
-    found = [
-        Artifact(f"documents/{step.name}.json", as_json(dict(step.document)))
-        for step in steps
-        if step.document is not None
-    ]
+    # A step that several pipelines have is the same step in each.
+    ours = {step.name: dict(step.document) for step in steps if step.document is not None}
+    found = [Artifact(f"documents/{name}.json", as_json(document)) for name, document in ours.items()]
     found += [Artifact(f"support/{name}.py", program(name).encode()) for name in sorted(programs)]
     return (*found, Artifact("support/gate.py", Path(__file__).with_name("gate.py").read_bytes()))
 
@@ -86,8 +84,8 @@ def support_uri(system: System, uploaded: tuple[Artifact, ...]) -> str:
 
 
 def jobs(system: System, support: str) -> dict[str, Job]:
-    """The pipeline jobs by kind: `wake` and `train`."""
-    return {pipeline.kind: _Jobs(system, support).pipeline(pipeline) for pipeline in (system.wake, system.train)}
+    """The pipeline jobs by kind: `wake`, `train` and those of batch jobs."""
+    return {pipeline.kind: _Jobs(system, support).pipeline(pipeline) for pipeline in system.pipelines}
 
 
 def identity(system: System) -> dict[str, str]:

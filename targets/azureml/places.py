@@ -54,6 +54,11 @@ def sources(system: System) -> Iterator[str]:
             yield str(parameter.default)
 
 
+def outs(system: System) -> list[str]:
+    """The folders in datastores to which batch jobs write."""
+    return sorted({f"{out.rstrip('/')}/" for out, _ in system.outs if datastore(out) is not None})
+
+
 def staleness_seconds(system: System) -> float | None:
     """How old the last success may get; None where nothing watches."""
     for step in system.wake.steps():

@@ -69,6 +69,11 @@ CAPABILITIES: Mapping[str, Capability] = {
         Support.EMULATED, "each try of the command is ended from inside its container; starting the pod does not count"
     ),
     "notifications": Capability(Support.EMULATED, "sent by our wake step; while no wake comes, nothing is sent"),
+    "serving.batch": Capability(
+        Support.EMULATED,
+        "a pipeline of its own, which the first wake after an instant starts with the champion of that moment: up to "
+        "trigger_policy.wake_every late",
+    ),
     "serving.online": Capability(
         Support.EMULATED,
         "a promotion moves the registry's alias `champion`, from which a server takes its model; this version deploys "
@@ -100,11 +105,12 @@ CAPABILITIES: Mapping[str, Capability] = {
 
 
 def emit(system: System) -> Bundle:
-    """The two pipelines, the recurring run of wake, and the fidelity report."""
+    """The pipelines, the recurring run of wake, and the fidelity report."""
     table, features = fidelity_files(system, CAPABILITIES)
     artifacts = (
         table,
         features,
+        *(Artifact(f"pipelines/{pipeline.kind}.yaml", _file(system, pipeline)) for pipeline in system.scores),
         Artifact("pipelines/train.yaml", _file(system, system.train)),
         Artifact("pipelines/wake.yaml", _file(system, system.wake)),
         Artifact("recurring-run.json", as_json(recurring_run(system))),

@@ -25,7 +25,7 @@ SERVICE = Service("Kubeflow", (("/kfp-workspace", "the mount of Kubeflow's own w
 def limits(system: System) -> tuple[Diagnostic, ...]:
     """Every limit of Kubeflow that this system would meet."""
     found = [*_names(system), *_wakes(system)]
-    for pipeline in (system.train, system.wake):
+    for pipeline in (system.train, system.wake, *system.scores):
         documents = {step.name: json.dumps(step.document) for step in pipeline.steps()}
         found += _sizes(pipeline, documents, system.target)
         for step in pipeline.steps():
@@ -39,7 +39,7 @@ def _error(code: str, message: str, path: str, help: str) -> Diagnostic:
 
 
 def _names(system: System) -> Iterator[Diagnostic]:
-    for pipeline in (system.train, system.wake):
+    for pipeline in (system.train, system.wake, *system.scores):
         if not PIPELINE_NAME.fullmatch(pipeline.name):
             yield _error(
                 "CT310",

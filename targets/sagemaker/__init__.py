@@ -49,6 +49,10 @@ CAPABILITIES: Mapping[str, Capability] = {
         "can host (port 8080, `/ping` and `/invocations`, an image that serves by itself) the bundle has the requests "
         "of its model, its endpoint and each step of its rollout",
     ),
+    "serving.batch": _native(
+        "a pipeline of its own; a schedule wakes at the instants of its cron, and wake starts it with the champion of "
+        "that moment"
+    ),
     "staleness": _emulated(
         "an hourly state machine asks the service for train pipelines that ended well, and an alarm goes off when it "
         "finds none that was started in that time: also while no wake comes. To it a run that its checks stopped has "

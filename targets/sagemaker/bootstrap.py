@@ -143,7 +143,8 @@ def _by_hand(system: System) -> Iterator[str]:
         bus = heard.mapped.get("bus", "default")
         if bus != "default":
             yield f"- The event bus `{bus}` of the event `{event}` must exist."
-    for image in sorted({step.image for step in (*system.wake.steps(), *system.train.steps()) if step.image}):
+    steps = (step for pipeline in system.pipelines for step in pipeline.steps())
+    for image in sorted({step.image for step in steps if step.image}):
         if not identities.ECR.match(image):
             yield f"- `{image}` is not in ECR: the service pulls images from other registries only inside a VPC that"
             yield "  reaches them, or mirror it to ECR and name that."

@@ -17,6 +17,7 @@ from ctc.targets.sagemaker.resources import FINAL_STATUSES
 Files = Mapping[str, Any]
 """The JSON documents of a bundle by path."""
 KINDS = ("wake", "train", "record")
+"""Of the pipelines that every bundle has; a batch job's is of the kind `score-` and its name."""
 _CRON = re.compile(r"cron\(([0-9,*-]+) ([0-9,*-]+) ([0-9,*-]+|\?) ([0-9,*-]+) ([A-Z,*]+|\?) \*\)")
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12))
 _DAYS = {"SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"}
@@ -41,6 +42,12 @@ class _Bundle:
         region = str(files["schedules/wake.json"]["Target"]["Arn"]).split(":")[3]
         self.here = f"arn:{partition}:%s:{region}:{account}:%s"
         self.roles = f"arn:{partition}:iam::{account}:role/"
+        self.scores = sorted(
+            path.removeprefix("pipelines/").removesuffix(".json")
+            for path in files
+            if path.startswith("pipelines/score-")
+        )
+        self.kinds = (*KINDS, *self.scores)
         self.called: dict[str, set[str]] = {}
         """The role ARNs by which the documents call each role of the bundle."""
 
@@ -51,11 +58,11 @@ class _Bundle:
         return self.here % ("states", f"stateMachine:{self.files[path]['name']}")
 
     def findings(self) -> Iterator[str]:
-        for kind in KINDS:
+        for kind in self.kinds:
             body, request = self.files[f"pipelines/{kind}.json"], self.files[f"requests/{kind}.json"]
             yield from (f"pipelines/{kind}.json: {problem}" for problem in check_pipeline(body, self.role))
             yield from (f"requests/{kind}.json: {problem}" for problem in self.request(request))
-        if len({self.pipeline(kind) for kind in KINDS}) != len(KINDS):
+        if len({self.pipeline(kind) for kind in self.kinds}) != len(self.kinds):
             yield "requests: two pipelines have one name"
         for path, body in self.files.items():
             if path.startswith("schedules/"):
@@ -180,12 +187,12 @@ class _Bundle:
             "source": ["aws.sagemaker"],
             "detail-type": ["SageMaker Model Building Pipeline Execution Status Change"],
             "detail": {
-                "pipelineArn": [self.pipeline("train")],
+                "pipelineArn": [self.pipeline(kind) for kind in ("train", *self.scores)],
                 "currentPipelineExecutionStatus": list(FINAL_STATUSES),
             },
         }
         if pattern != wanted or rule["State"] != "ENABLED":
-            yield "events/record-rule.json: does not hear every end of the train pipeline"
+            yield "events/record-rule.json: does not hear every end of a training or a batch job"
         [own] = target["Targets"]
         given = {x["Name"]: x["Value"] for x in own["SageMakerPipelineParameters"]["PipelineParameterList"]}
         if target["Rule"] != rule["Name"] or own["Arn"] != self.pipeline("record"):
@@ -264,8 +271,8 @@ class _Bundle:
         return needs
 
     def pipeline_needs(self) -> set[Right]:
-        jobs = [step for kind in KINDS for step in job_steps(self.files[f"pipelines/{kind}.json"])]
-        needs = {("iam:PassRole", self.role), ("sagemaker:StartPipelineExecution", self.pipeline("train"))}
+        jobs = [step for kind in self.kinds for step in job_steps(self.files[f"pipelines/{kind}.json"])]
+        needs = {("iam:PassRole", self.role), *self.starts()}
         for step in jobs:
             kind, arguments = str(step["Type"]), step["Arguments"]
             job = self.here % ("sagemaker", f"{kind.lower()}-job/pipelines-000000000000-{step['Name']}-0000000000")
@@ -281,13 +288,24 @@ class _Bundle:
         for name in _told(self.files["documents/wake.json"]["policy"]["notifications"]):
             needs.add(("secretsmanager:GetSecretValue", self.here % ("secretsmanager", f"secret:{name}-Ab1Cd2")))
         partition = self.role.split(":")[1]
-        for kind in ("wake", "train"):
+        needs |= {("s3:PutObject", f"arn:{partition}:s3:::{uri}/x") for uri in self.outs()}
+        for kind in ("wake", "train", *self.scores):
             for uri in _written(self.files[f"pipelines/{kind}.json"]):
                 needs |= {(f"s3:{verb}", f"arn:{partition}:s3:::{uri}x") for verb in ("GetObject", "PutObject")}
         package = self.files["registry/group.json"]["ModelPackageGroupName"]
         needs.add(("sagemaker:CreateModelPackage", self.here % ("sagemaker", f"model-package/{package}/1")))
         logs = self.here % ("logs", "log-group:/aws/sagemaker/ProcessingJobs:log-stream:x")
         return needs | {("logs:PutLogEvents", logs)}
+
+    def starts(self) -> set[Right]:
+        return {("sagemaker:StartPipelineExecution", self.pipeline(kind)) for kind in ("train", *self.scores)}
+
+    def outs(self) -> Iterator[str]:
+        """`bucket/key` of the folders to which batch jobs write."""
+        jobs = self.files["documents/publish.json"]["policy"]["batch"].values() if self.scores else ()
+        for job in jobs:
+            if job["out"].startswith("s3://"):
+                yield job["out"].removeprefix("s3://").rstrip("/")
 
     def secrets(self, step: Mapping[str, Any]) -> Iterator[str]:
         """Of a command that `with_secrets` stands before: the words up to `--step`."""

@@ -31,7 +31,8 @@ def check_template(files: Files) -> Iterator[str]:
 
 
 def _wanted(files: Files, resources: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for kind in ("wake", "train", "record"):
+    paths = (path for path in files if path.startswith("pipelines/"))
+    for kind in (path.removeprefix("pipelines/").removesuffix(".json") for path in paths):
         body = {"PipelineDefinitionBody": json.dumps(files[f"pipelines/{kind}.json"], sort_keys=True)}
         yield "AWS::SageMaker::Pipeline", {**files[f"requests/{kind}.json"], "PipelineDefinition": body}
     yield "AWS::SageMaker::ModelPackageGroup", files["registry/group.json"]

@@ -103,7 +103,7 @@ def _services(system: System) -> Iterator[Statement]:
     yield (
         "Pipelines",
         [*(f"sagemaker:{verb}Pipeline" for verb in verbs), *tags],
-        [names.pipeline_arn(system, kind) for kind in _PIPELINES],
+        [names.pipeline_arn(system, kind) for kind in (*_PIPELINES, *names.scores(system))],
     )
     group = f"model-package-group/{names.group_name(system)}"
     yield (

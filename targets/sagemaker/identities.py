@@ -82,7 +82,7 @@ def _pipeline(system: System) -> Iterator[dict[str, Any]]:
     yield _allow(
         "Train",
         ["sagemaker:StartPipelineExecution", "sagemaker:ListPipelineExecutions"],
-        pipeline_arn(system, "train"),
+        [pipeline_arn(system, kind) for kind in ("train", *names.scores(system))],
     )
     name = names.group_name(system)
     yield _allow(
@@ -116,7 +116,7 @@ def _secrets(system: System) -> Iterator[dict[str, Any]]:
 
 def secrets(system: System) -> list[str]:
     """The names of the secrets that commands and notifications are given."""
-    steps = (*system.wake.steps(), *system.train.steps())
+    steps = [step for pipeline in system.pipelines for step in pipeline.steps()]
     of_commands = {secret for step in steps for _, secret in step.secrets}
     told = [(step.document or {}).get("policy", {}).get("notifications") for step in steps]
     return sorted({*of_commands, *_named(told)})
@@ -149,6 +149,9 @@ def _storage(system: System) -> Iterator[dict[str, Any]]:
     others = [place for place in places if place != f"{system.root}/"]
     if others:
         yield _allow("Read", "s3:GetObject", [_objects(system, place) for place in others])
+    outs = [out for out, _ in system.outs if out.startswith("s3://")]
+    if outs:
+        yield _allow("Scores", "s3:PutObject", [_objects(system, out.rstrip("/") + "/") for out in sorted(outs)])
     for number, bucket in enumerate(sorted({_split(place)[0] for place in places})):
         inside = sorted({f"{key}*" for name, key in map(_split, places) if name == bucket})
         found = _allow(f"List{number}", "s3:ListBucket", f"arn:{partition(system)}:s3:::{bucket}")
@@ -184,7 +187,7 @@ def _objects(system: System, uri: str) -> str:
 
 def _images(system: System) -> Iterator[dict[str, Any]]:
     """Nothing for images that are not in this cloud's registry."""
-    steps = [*system.wake.steps(), *system.train.steps()]
+    steps = [step for pipeline in system.pipelines for step in pipeline.steps()]
     matches = [ECR.match(image) for image in sorted({step.image for step in steps if step.runs is not Runs.CHAMPION})]
     found = [f"arn:{partition(system)}:ecr:{match[2]}:{match[1]}:repository/{match[3]}" for match in matches if match]
     if found:

@@ -31,25 +31,27 @@ def service_services(document: Mapping[str, Any], region: str) -> Services:
     return Services(
         state=S3StateStore(session, f"{root}/state.json"),
         objects=S3ObjectStore(session, root),
-        launcher=PipelineLauncher(session, f"{model}-train"),
+        launcher=PipelineLauncher(session, model),
         registry=PackageRegistry(session),
         secrets=ManagedSecrets(session),
     )
 
 
 class PipelineLauncher:
-    """Executions of one pipeline. The key is the client's token, and the display name by which it is found again."""
+    """Executions of the pipelines of a model. The key is the client's token, the attempt (or job) the display name by
+    which a launch is found again."""
 
-    def __init__(self, session: Session, pipeline: str) -> None:
-        self._session, self._pipeline = session, pipeline
+    def __init__(self, session: Session, model: str) -> None:
+        self._session, self._model = session, model
 
-    def launch(self, key: str, parameters: Mapping[str, str]) -> None:
+    def launch(self, key: str, parameters: Mapping[str, str], *, pipeline: str = "train") -> None:
+        name = f"{self._model}-{pipeline}"
         given = [{"Name": parameter_name(name), "Value": value} for name, value in sorted(parameters.items())]
         self._session.call(
             "sagemaker",
             "start_pipeline_execution",
-            f"pipeline/{self._pipeline}",
-            PipelineName=self._pipeline,
+            f"pipeline/{name}",
+            PipelineName=name,
             # The rule on the execution's end takes the record's attempt and instant from these two.
             PipelineExecutionDisplayName=parameters["attempt"],
             PipelineExecutionDescription=parameters["instant"],
@@ -57,14 +59,14 @@ class PipelineLauncher:
             ClientRequestToken=_token(key),
         )
 
-    def status(self, key: str) -> RunStatus:
+    def status(self, key: str, *, pipeline: str = "train") -> RunStatus:
         """Of a launch of an attempt, `ATTEMPT-NUMBER`: the so many-th execution that bears the attempt's name."""
         attempt, _, number = key.rpartition("-")
-        about = f"pipeline/{self._pipeline}"
+        name = f"{self._model}-{pipeline}"
         listed = _pages(
             self._session,
-            ("list_pipeline_executions", "PipelineExecutionSummaries", about),
-            PipelineName=self._pipeline,
+            ("list_pipeline_executions", "PipelineExecutionSummaries", f"pipeline/{name}"),
+            PipelineName=name,
             SortBy="CreationTime",
             SortOrder="Ascending",
         )

@@ -31,8 +31,15 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = (*_settings(system), *_crons(system))
     if settings:
         return settings
-    found = [*_names(system), *_schedule(system), *_policy(system), *_machines(system), *_servers(system)]
-    origins = {step.name: step for pipeline in (system.wake, system.train) for step in pipeline.steps()}
+    found = [
+        *_names(system),
+        *_schedule(system),
+        *_policy(system),
+        *_machines(system),
+        *_servers(system),
+        *_outs(system),
+    ]
+    origins = {step.name: step for pipeline in system.pipelines for step in pipeline.steps()}
     for kind, definition in definitions(system, support_uri(system, ANY_DIGEST)).items():
         found += _definition(kind, definition)
         for step in jobs(definition):
@@ -106,9 +113,18 @@ def _settings(system: System) -> Iterator[Diagnostic]:
         )
 
 
+def _outs(system: System) -> Iterator[Diagnostic]:
+    for out, path in system.outs:
+        if "://" not in out or out.startswith("s3://"):
+            continue
+        message = f"sagemaker reads and writes S3 only, not {out}"
+        yield _error("CT342", message, path, "name a place in S3, by a variable that the target's section sets")
+
+
 def named(system: System) -> list[Named]:
     """Every resource that the bundle makes, with its name and the place of the spec that it is called after."""
-    made = [Named("pipeline name", names.pipeline_name(system, kind), "name") for kind in ("wake", "train", "record")]
+    kinds = (*("wake", "train", "record"), *names.scores(system))
+    made = [Named("pipeline name", names.pipeline_name(system, kind), "name") for kind in kinds]
     made += [
         Named("role name", names.role_name(system, role), "name")
         for role in identities.roles(system)
@@ -119,7 +135,7 @@ def named(system: System) -> list[Named]:
     made.append(Named("schedule name", names.schedule_name(system, "wake"), "name"))
     for trigger, cron, _ in system.wakes.crons:
         for own in own_names(trigger, cron):
-            path = f"triggers.{trigger}.schedule.cron"
+            path = f"{system.cron_path(trigger)}.cron"
             made.append(Named("schedule name", names.schedule_name(system, own), path))
     for event in resources.heard(system):
         path = f"targets.sagemaker.events.{event}"
@@ -174,11 +190,11 @@ def _schedule(system: System) -> Iterator[Diagnostic]:
         )
     for trigger, cron, zone in system.wakes.crons:
         if len(zone) > LIMITS["schedule zone"].value:
-            path = f"triggers.{trigger}.schedule.timezone"
+            path = f"{system.cron_path(trigger)}.timezone"
             yield _over("CT344", path, "schedule zone", len(zone), "characters in the time zone")
         for expression in dialect(cron):
             if len(expression) > LIMITS["schedule expression"].value:
-                path = f"triggers.{trigger}.schedule.cron"
+                path = f"{system.cron_path(trigger)}.cron"
                 yield _over("CT344", path, "schedule expression", len(expression), f"characters in {expression}")
 
 
@@ -190,7 +206,7 @@ def _crons(system: System) -> Iterator[Diagnostic]:
             yield _error(
                 "CT356",
                 f"EventBridge Scheduler cannot say {cron!r}: {error}",
-                f"triggers.{trigger}.schedule.cron",
+                f"{system.cron_path(trigger)}.cron",
                 "restrict the days of the month or the days of the week, or write two triggers",
             )
 
@@ -204,9 +220,10 @@ def _policy(system: System) -> Iterator[Diagnostic]:
 
 def _machines(system: System) -> Iterator[Diagnostic]:
     biggest = INSTANCE_TYPES[-1]
-    for pipeline in (system.wake, system.train):
+    for pipeline in system.pipelines:
         for step in pipeline.steps():
-            path = "prepare.resources" if step.name == "prepare" else "training.resources"
+            place = step.origin if step.origin.startswith("serving.") else "training"
+            path = "prepare.resources" if step.name == "prepare" else f"{place}.resources"
             if smallest(step.resources, training=True) is None:
                 asked = f"{step.resources.cpu:g} vCPUs and {step.resources.memory_bytes / 1024**3:g} GiB"
                 advice = f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib} GiB"
@@ -225,7 +242,7 @@ def _machines(system: System) -> Iterator[Diagnostic]:
                     help=f"name a model that both kinds of job may have: {models}; or let the command predict without",
                 )
             if volume_gib(step.resources) > LIMITS["volume"].value:
-                yield _over("CT346", "training.resources.disk", "volume", volume_gib(step.resources), "GiB of disk")
+                yield _over("CT346", f"{place}.resources.disk", "volume", volume_gib(step.resources), "GiB of disk")
 
 
 def _servers(system: System) -> Iterator[Diagnostic]:

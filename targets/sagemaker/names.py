@@ -77,6 +77,11 @@ def pipeline_arn(system: System, kind: str) -> str:
     return arn(system, "sagemaker", f"pipeline/{pipeline_name(system, kind)}")
 
 
+def scores(system: System) -> tuple[str, ...]:
+    """The kinds of the pipelines of batch jobs."""
+    return tuple(sorted(pipeline.kind for pipeline in system.scores))
+
+
 def own_role_name(system: System) -> str:
     """The name of the role of the settings, without its path."""
     return str(system.settings["role"]).rpartition("/")[2]

@@ -49,12 +49,12 @@ SERVICE_FAULTS: list[dict[str, Any]] = [
 
 
 def definitions(system: System, support: str) -> dict[str, Definition]:
-    """The definitions by kind: `wake`, `train` and, in place of an exit handler, `record`.
+    """The definitions by kind: `wake`, `train`, those of batch jobs and, in place of an exit handler, `record`.
 
     `support` is the URI below which the files of `documents` are uploaded.
     """
     build = _Definitions(system, support)
-    made = {kind: build.pipeline(pipeline) for kind, pipeline in (("wake", system.wake), ("train", system.train))}
+    made = {pipeline.kind: build.pipeline(pipeline) for pipeline in system.pipelines}
     if system.train.on_exit is not None:
         made["record"] = build.record(system.train.on_exit)
     return made
@@ -62,15 +62,13 @@ def definitions(system: System, support: str) -> dict[str, Definition]:
 
 def documents(system: System) -> tuple[Artifact, ...]:
     """The step documents and the programs: what the pipelines expect to find uploaded."""
-    steps = [step for pipeline in (system.wake, system.train) for step in pipeline.steps()]
+    steps = [step for pipeline in system.pipelines for step in pipeline.steps()]
     programs = {step.program for step in steps if step.runs is not Runs.RUNTIME}
     programs |= {WITH_SECRETS for step in steps if step.secrets}
-    found = [
-        Artifact(f"documents/{step.name}.json", as_json(dict(step.document)))
-        for step in steps
-        if step.document is not None
-    ]
-    return (*found, *(Artifact(f"support/{name}.py", program(name).encode()) for name in sorted(programs)))
+    # A step that several pipelines have is the same step in each.
+    found = {step.name: dict(step.document) for step in steps if step.document is not None}
+    written = (Artifact(f"documents/{name}.json", as_json(document)) for name, document in found.items())
+    return (*written, *(Artifact(f"support/{name}.py", program(name).encode()) for name in sorted(programs)))
 
 
 def uploads(support: str, uploaded: tuple[Artifact, ...]) -> dict[str, str]:

@@ -21,7 +21,7 @@ JOBS = ("Processing", "Training")
 
 
 def execute(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], machine: Machine) -> Execution:
-    """Executes `pipelines/<pipeline>.json`; after `train`, however it ended, also what the record rule starts.
+    """Executes `pipelines/<pipeline>.json`; after all but `wake`, however it ended, also what the record rule starts.
 
     Raises `CtcError` where the bundle is broken, or asks for something that is not understood here.
     """
@@ -33,7 +33,7 @@ def execute(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], mach
             sys.stderr.write(f"ctc: sagemaker: facts of a deployment, not used here: {', '.join(left_out)}\n")
         _upload(bundle_dir, host)
         report = _run(bundle_dir, pipeline, given, host)
-        recorded = _event(bundle_dir, report, given, host) if pipeline == "train" else None
+        recorded = None if pipeline == "wake" else _event(bundle_dir, pipeline, report, given, host)
     except Refused as error:
         raise CtcError(
             f"the compiled {pipeline} pipeline cannot be executed: {error}", "compile the spec again"
@@ -77,16 +77,18 @@ def _run(bundle_dir: Path, pipeline: str, parameters: Mapping[str, str], host: H
     return run(definition, parameters, host, name=str(name))
 
 
-def _event(bundle_dir: Path, ended: Report, parameters: Mapping[str, str], host: Host) -> Report:
+def _event(bundle_dir: Path, pipeline: str, ended: Report, parameters: Mapping[str, str], host: Host) -> Report:
     """Plays EventBridge: the execution's last status event, the rule's pattern, the target's parameters."""
     rule = read_definition(bundle_dir / "events" / "record-rule.json")
     target = read_definition(bundle_dir / "events" / "record-target.json")["Targets"][0]
     prefix, _, record = str(target["Arn"]).rpartition("/")
-    name = read_definition(bundle_dir / "requests" / "train.json")["PipelineName"]
+    name = read_definition(bundle_dir / "requests" / f"{pipeline}.json")["PipelineName"]
     event = status_event(f"{prefix}/{name}", ended, parameters)
     pattern = json.loads(rule["EventPattern"])
     if rule.get("State") != "ENABLED" or not matches(pattern, event):
-        raise Refused("events/record-rule.json does not match the end of the train pipeline, so nothing was recorded")
+        raise Refused(
+            f"events/record-rule.json does not match the end of the {pipeline} pipeline, so nothing was recorded"
+        )
     kinds = [
         kind
         for kind in ("record", "wake", "train")

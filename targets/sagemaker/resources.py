@@ -104,18 +104,19 @@ def pipeline_request(system: System, kind: str) -> dict[str, Any]:
 
 
 def record_rule(system: System) -> dict[str, Any]:
-    """The PutRule body: an execution of the train pipeline ended, however."""
+    """The PutRule body: an execution of the train pipeline, or of a batch job's, ended, however."""
     pattern = {
         "source": ["aws.sagemaker"],
         "detail-type": ["SageMaker Model Building Pipeline Execution Status Change"],
         "detail": {
-            "pipelineArn": [names.pipeline_arn(system, "train")],
+            "pipelineArn": [names.pipeline_arn(system, kind) for kind in ("train", *names.scores(system))],
             "currentPipelineExecutionStatus": list(FINAL_STATUSES),
         },
     }
+    ended = "training or scoring" if system.scores else "training"
     return {
         "Name": names.rule_name(system, "record"),
-        "Description": f"Starts the record of {system.name} when its training ended, compiled by ctc.",
+        "Description": f"Starts the record of {system.name} when its {ended} ended, compiled by ctc.",
         "EventPattern": json.dumps(pattern, sort_keys=True),
         "State": "ENABLED",
         "Tags": tags(system),

@@ -28,7 +28,7 @@ def template(system: System, definitions: Mapping[str, Definition]) -> dict[str,
     for kind, definition in definitions.items():
         body = resources.pipeline_request(system, kind)
         body["PipelineDefinition"] = {"PipelineDefinitionBody": json.dumps(definition, sort_keys=True)}
-        made[f"{kind.capitalize()}Pipeline"] = _resource("SageMaker::Pipeline", body, "PipelinePolicy")
+        made[_logical(system, kind)] = _resource("SageMaker::Pipeline", body, "PipelinePolicy")
     for role, logical in own.items():
         made[logical] = _role(system, role)
     for number, (event, heard) in enumerate(resources.heard(system).items(), 1):
@@ -51,6 +51,12 @@ def template(system: System, definitions: Mapping[str, Definition]) -> dict[str,
         "Description": f"The continuous training of {system.name}, compiled by ctc.",
         "Resources": made,
     }
+
+
+def _logical(system: System, kind: str) -> str:
+    """Of a pipeline: letters and digits only."""
+    scores = names.scores(system)
+    return f"Score{scores.index(kind) + 1}Pipeline" if kind in scores else f"{kind.capitalize()}Pipeline"
 
 
 def _resource(kind: str, properties: Mapping[str, Any], *after: str) -> dict[str, Any]:

@@ -45,6 +45,10 @@ CAPABILITIES: Mapping[str, Capability] = {
         "wake's compare-and-set on the state keeps one training at a time; a schedule lets one wake of its own run, "
         "and skips others"
     ),
+    "serving.batch": _native(
+        "a pipeline of its own; a schedule wakes at the instants of its cron, and wake starts it with the champion of "
+        "that moment"
+    ),
     "serving.online": _emulated(
         "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "
         "deploys no endpoint, and starts the server only where its answers are timed"
@@ -104,7 +108,7 @@ CAPABILITIES: Mapping[str, Capability] = {
 
 def emit(system: System) -> Bundle:
     """The bundle. Pure: no SDK, no network, no clock."""
-    jobs = {kind: pipeline_job(system, pipeline) for kind, pipeline in (("train", system.train), ("wake", system.wake))}
+    jobs = {pipeline.kind: pipeline_job(system, pipeline) for pipeline in (*system.scores, system.train, system.wake)}
     documents = {
         **{f"pipelines/{kind}.json": job for kind, job in jobs.items()},
         **{f"schedules/{name}.json": body for name, body in schedules(system, jobs["wake"]).items()},

@@ -32,20 +32,22 @@ def check_bundle(files: Files) -> list[str]:
 
 def _findings(files: Files) -> Iterator[str]:
     wake, train = files["pipelines/wake.json"], files["pipelines/train.json"]
-    for path, body in (("pipelines/wake.json", wake), ("pipelines/train.json", train)):
+    jobs = {path: body for path, body in files.items() if path.startswith("pipelines/")}
+    for path, body in jobs.items():
         yield from (f"{path}: {problem}" for problem in check.check(body))
+    yield from _outs(files, [body for path, body in jobs.items() if path.startswith("pipelines/score-")])
     for path, body in files.items():
         if path.startswith("schedules/"):
             yield from (f"{path}: {problem}" for problem in check.check_schedule(body, wake))
     if "schedules/every.json" not in files:
         yield "schedules/every.json: nothing wakes the system"
-    yield from _identities(files, wake, train)
+    yield from _identities(files, train)
     yield from _model(files["registry/model.json"], train)
     yield from _events(files, wake)
     yield from _staleness(files, train)
 
 
-def _identities(files: Files, wake: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[str]:
+def _identities(files: Files, train: Mapping[str, Any]) -> Iterator[str]:
     roles = {
         body["roleId"]: set(body["role"]["includedPermissions"])
         for path, body in files.items()
@@ -57,8 +59,9 @@ def _identities(files: Files, wake: Mapping[str, Any], train: Mapping[str, Any])
         yield from (f"identities: {name} holds {item}, which is none" for item in permissions if item.count(".") != 2)
         yield from (f"identities: {name} may change policies" for item in permissions if "IamPolicy" in item)
     runner = f"serviceAccount:{train['serviceAccount']}"
-    if wake["serviceAccount"] != train["serviceAccount"]:
-        yield "identities: the two pipelines run as two accounts"
+    accounts = {body["serviceAccount"] for path, body in files.items() if path.startswith("pipelines/")}
+    if len(accounts) != 1:
+        yield "identities: the pipelines run as several accounts"
     held: dict[str, set[str]] = {}
     for grant in files["identities/grants.json"]["grants"]:
         yield from (f"identities: {problem}" for problem in _grant(grant, roles))
@@ -84,6 +87,25 @@ def _secrets(train: Mapping[str, Any]) -> set[str]:
     executors = plain_outputs(train["pipelineSpec"])["deploymentSpec"]["executors"].values()
     words = [word for executor in executors for word in executor.get("container", {}).get("args", [])]
     return {match[1] for word in words if (match := SECRET.fullmatch(word))}
+
+
+def _outs(files: Files, scores: list[Any]) -> Iterator[str]:
+    """Every batch job may write where it writes, and nobody where none does."""
+    wanted = {
+        entry["out"].removeprefix("gs://").rstrip("/")
+        for job in scores
+        for entry in job["pipelineSpec"]["components"]["comp-publish"]["inputDefinitions"]["parameters"]["document"][
+            "defaultValue"
+        ]["policy"]["batch"].values()
+        if entry["out"].startswith("gs://")
+    }
+    held = set()
+    for grant in files["identities/grants.json"]["grants"]:
+        if grant["binding"]["role"].endswith("_writer"):
+            found = _OBJECT.search(grant["binding"].get("condition", {}).get("expression", ""))
+            held.add(f"{found[1]}/{found[2]}".rstrip("/") if found else grant["resource"])
+    yield from (f"identities: nobody may write scores to {out}" for out in sorted(wanted - held))
+    yield from (f"identities: somebody may write to {out}, which no batch job does" for out in sorted(held - wanted))
 
 
 def _runner_needs(train: Mapping[str, Any]) -> set[str]:

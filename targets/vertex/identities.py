@@ -50,6 +50,8 @@ _JOBS = ("aiplatform.customJobs.cancel", "aiplatform.customJobs.create", "aiplat
 _LOGS = ("logging.logEntries.create",)
 _OBJECTS = ("storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list")
 _READ = ("storage.objects.get", "storage.objects.list")
+_WRITE = ("storage.objects.create", "storage.objects.delete")
+"""To write over an object is to delete it too."""
 
 
 def runner(system: System) -> str:
@@ -110,6 +112,8 @@ def roles(system: System) -> dict[str, dict[str, Any]]:
         "keeper": ("what the pipelines do with their own objects", _OBJECTS),
         "reader": ("reading the rows and files of the spec", _READ),
     }
+    if _outs(system):
+        made["writer"] = ("writing the scores of batch jobs", _WRITE)
     if needs_waker(system):
         made["waker"] = (
             "starting the wake pipeline, and asking for runs",
@@ -151,12 +155,18 @@ def grants(system: System) -> list[dict[str, Any]]:
             _account(system, runner(system)),
             "roles/iam.serviceAccountUser",
             as_runner,
-            "wake starts the train pipeline, and jobs, as the same account",
+            "wake starts the other pipelines, and jobs, as the same account"
+            if system.scores
+            else "wake starts the train pipeline, and jobs, as the same account",
         ),
     ]
     made += [
         _grant(_bucket(uri), _role(system, "reader"), as_runner, "rows and files of the spec", below=uri)
         for uri in sorted(set(_inputs(system)))
+    ]
+    made += [
+        _grant(_bucket(out), _role(system, "writer"), as_runner, "the scores of batch jobs", below=out)
+        for out in _outs(system)
     ]
     for secret in sorted(set(_secrets(system))):
         name = f"//secretmanager.googleapis.com/projects/{system.settings['project']}/secrets/{secret}"
@@ -208,8 +218,13 @@ def _account(system: System, address: str) -> str:
 
 
 def _steps(system: System) -> Iterator[Step]:
-    yield from system.wake.steps()
-    yield from system.train.steps()
+    for pipeline in system.pipelines:
+        yield from pipeline.steps()
+
+
+def _outs(system: System) -> list[str]:
+    """The folders in Cloud Storage to which batch jobs write."""
+    return sorted({f"{out.rstrip('/')}/" for out, _ in system.outs if out.startswith("gs://")})
 
 
 def _inputs(system: System) -> Iterator[str]:

@@ -74,8 +74,8 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = tuple(_settings(system))
     if settings:
         return settings
-    found = [*_names(system), *_every(system), *_crons(system), *_memory(system)]
-    for pipeline in (system.wake, system.train):
+    found = [*_names(system), *_every(system), *_crons(system), *_memory(system), *_outs(system)]
+    for pipeline in system.pipelines:
         for step in pipeline.steps():
             found += [*_machine(step), *_time(step), *kfp_words.words(step, SERVICE)]
             found += [*kfp_words.environment(step, SERVICE), *_variables(step)]
@@ -98,8 +98,16 @@ def _settings(system: System) -> Iterator[Diagnostic]:
         yield _error("CT371", message, "targets.vertex.bucket", "name a bucket of Cloud Storage")
 
 
+def _outs(system: System) -> Iterator[Diagnostic]:
+    for out, path in system.outs:
+        if "://" not in out or out.startswith("gs://"):
+            continue
+        message = f"Vertex AI reads and writes Cloud Storage only, not {out}"
+        yield _error("CT371", message, path, "name a place in it, by a variable that the target's section sets")
+
+
 def _names(system: System) -> Iterator[Diagnostic]:
-    for pipeline in (system.wake, system.train):
+    for pipeline in system.pipelines:
         if not PIPELINE_NAME.fullmatch(pipeline.name):
             yield _error(
                 "CT372",
@@ -122,7 +130,8 @@ def _names(system: System) -> Iterator[Diagnostic]:
         if length > LIMITS["display name"].value:
             message = f"the schedule of `{name}` has a name of {length} characters, Vertex AI takes "
             message += str(LIMITS["display name"].value)
-            yield _error("CT372", message, f"triggers.{name}", "shorten the name of the trigger")
+            path = system.cron_path(name).removesuffix(".schedule")
+            yield _error("CT372", message, path, "shorten the name of the trigger")
 
 
 def _every(system: System) -> Iterator[Diagnostic]:
@@ -144,7 +153,7 @@ def _crons(system: System) -> Iterator[Diagnostic]:
             yield _error(
                 "CT374",
                 f"no schedule of Vertex AI fires as `{cron}` does: {reason}",
-                f"triggers.{name}.schedule.cron",
+                f"{system.cron_path(name)}.cron",
                 "list the days of the month, or the days of the week, and leave the other field `*`",
             )
 
@@ -178,7 +187,8 @@ def _told(period: timedelta) -> str:
 
 
 def _machine(step: Step) -> Iterator[Diagnostic]:
-    path = "prepare.resources" if step.name == "prepare" else "training.resources"
+    place = step.origin if step.origin.startswith("serving.") else "training"
+    path = "prepare.resources" if step.name == "prepare" else f"{place}.resources"
     biggest = MACHINE_TYPES[-1]
     if smallest(step.resources) is None:
         asked = f"{step.resources.cpu:g} vCPUs and {step.resources.memory_bytes / 1024**3:g} GiB"

@@ -135,6 +135,34 @@ def test_what_a_batch_job_scores(rows: str, wrong: bool) -> None:
     assert bool(findings("CT297", SERVED, change)) is wrong
 
 
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ((f"serving: {{nightly: {BATCH}}}",), None),
+        (("sources: {parcels: {event_time: none}}", f"serving: {{nightly: {BATCH}}}"), "serving.nightly.batch"),
+        (
+            (
+                "sources: {parcels: {event_time: none}}",
+                f"serving: {{nightly: {BATCH.replace('x,', 'x, write: replace,')}}}",
+            ),
+            None,
+        ),
+        ((f"serving: {{nightly: {BATCH}, weekly: {BATCH.replace('out: x', 'out: x/')}}}",), "serving.weekly.batch.out"),
+        ((f"serving: {{nightly: {BATCH}, weekly: {BATCH.replace('out: x', 'out: y')}}}",), None),
+        (
+            (f"serving: {{nightly: {BATCH}}}", "triggers: {score-nightly: {manual: {}}}"),
+            "serving.nightly.batch",
+        ),
+        (
+            (f"serving: {{nightly: {BATCH.replace('out: x', 'out: s3://acme-delivery/parcels/')}}}",),
+            "serving.nightly.batch.out",
+        ),
+    ],
+)
+def test_batch_jobs_that_can_work(changes: tuple[str, ...], path: str | None) -> None:
+    assert [item.path for item in findings("CT297", *changes)] == ([] if path is None else [path])
+
+
 @pytest.mark.parametrize(("capture", "empty"), [("0%", True), ("1%", False), ("100%", False)])
 def test_what_is_captured(capture: str, empty: bool) -> None:
     captured = SERVED.replace('parquet: {path: "s3://acme-delivery/served/"}', "captured: {by: api}")

@@ -33,17 +33,19 @@ def check(kind: str, source: str | None = None, over: Any = None, **arguments: A
 
 
 def run(
-    folder: Path, given: dict[str, Any], baselines_: dict[str, str | None] | None = None, served: float = 0.0
+    folder: Path, given: dict[str, Any], baselines_: dict[str, str | None] | None = None, served: float | None = 0.0
 ) -> Result:
-    """300 hourly rows with x from 0 to 9; a year before x was 5 higher. Served rows are `served` higher."""
+    """300 hourly rows with x from 0 to 9; a year before x was 5 higher. Served rows are `served` higher, if any."""
     rows = [{"row_id": str(n), "event_time": at(n), "x": float(n % 10), "s": "ab"[n % 2]} for n in range(300)]
     for name, part in {"train": rows[:200], "valid": rows[200:230], "holdout": rows[230:]}.items():
         store(folder / name / "data.parquet", SNAPSHOT, part)
     main = [{"id": row["row_id"], "at": row["event_time"], "x": row["x"], "s": row["s"]} for row in rows]
     main += [{"id": f"b{row['id']}", "at": row["at"] - YEAR, "x": row["x"] + 5, "s": row["s"]} for row in main]
+    higher = served or 0.0
     answered = [
-        {"rid": row["id"], "when": row["at"], "x": row["x"] + served, "p": 0.5, "v": "1"} for row in main if served >= 0
+        {"rid": row["id"], "when": row["at"], "x": row["x"] + higher, "p": 0.5, "v": "1"} for row in main if higher >= 0
     ]
+    absent = str(folder / "absent.parquet")
     sources = {
         "main": source(
             "rows",
@@ -54,7 +56,7 @@ def run(
         ),
         "served": source(
             "predictions",
-            store(folder / "served.parquet", SERVED, answered),
+            absent if served is None else store(folder / "served.parquet", SERVED, answered),
             event_time="when",
             key=["rid"],
             columns=NAMES,
@@ -63,9 +65,9 @@ def run(
     kept = services(folder)
     if baselines_ is not None:
         kept.objects.put(results.request_key("a1"), {"launch": 1, "baselines": baselines_})
-    same, higher = (Profile({"x": of_numbers([n % 10 + up for n in range(200)])}) for up in (0, 5))
+    same, raised = (Profile({"x": of_numbers([n % 10 + up for n in range(200)])}) for up in (0, 5))
     kept.objects.put(baselines.training_key("same"), same.to_json())
-    kept.objects.put(baselines.training_key("higher"), higher.to_json())
+    kept.objects.put(baselines.training_key("higher"), raised.to_json())
     parts = {name: folder / name for name in ("train", "valid", "holdout")}
     step = task("validate", folder, NOW, parts, data=data(sources), validation={"checks": [given]})
     return validate.run(step, kept)
@@ -126,6 +128,15 @@ def test_what_was_served_is_compared_with_the_snapshot(
     found = answer(run(tmp_path, check("skew", source=None) | {"arguments": skew("x")}, served=served))
     assert found[0] == expected
     assert reason in found[1]
+
+
+def test_before_the_first_champion_nobody_has_served_anything(tmp_path: Path) -> None:
+    asked = check("skew", source=None) | {"arguments": skew("x")}
+    found = answer(run(tmp_path / "first", asked, served=None))
+    assert found[0] == "not_evaluable"
+    assert "nobody has served anything yet: source served: there is no file" in found[1]
+    with pytest.raises(StepFailed, match="source served: there is no file"):
+        run(tmp_path / "later", asked, {"champion": "same"}, served=None)
 
 
 def skew(column: str) -> dict[str, Any]:

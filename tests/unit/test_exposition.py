@@ -18,9 +18,10 @@ from project import SPEC
 from ctc.cli.common import guarded
 from ctc.cli.runs import runs
 from ctc.policy.approval import Pending, Rule
+from ctc.policy.jobs import Scoring
 from ctc.policy.standing import Hold
 from ctc.policy.state import Attempt, Ended, State, Version
-from ctc.run.exposition import exposition
+from ctc.run.exposition import JOB_OUTCOMES, exposition
 
 NOW = datetime(2024, 3, 10, 6, tzinfo=UTC)
 LABELS = {"name": "toy", "environment": "prod", "target": "kubeflow"}
@@ -109,6 +110,20 @@ def test_the_state_is_told() -> None:
     assert of(samples, "ctc_approval_expires_timestamp_seconds") == NOW.timestamp() + 7200
     # February's attempt does not count; the live one counts with what it has set aside.
     assert of(samples, "ctc_spent_this_month", currency="EUR") == 27.5
+
+
+def test_batch_jobs_are_told_by_entry() -> None:
+    kept = State(scoring={"nightly": Scoring(scored_until=NOW), "weekly": Scoring()})
+    job = {"kind": "score", "serving": "nightly", "instant": "2024-03-01T06:00:00Z"}
+    records = [{**job, "outcome": outcome} for outcome in ("scored", "scored", "lost")]
+    samples = parsed(exposition(LABELS, kept, records, NOW, ""))
+    assert of(samples, "ctc_batch_scored_until_timestamp_seconds", serving="nightly") == NOW.timestamp()
+    found = {
+        outcome: of(samples, "ctc_batch_jobs_total", serving="nightly", outcome=outcome) for outcome in JOB_OUTCOMES
+    }
+    assert found == {"scored": 2, "empty": 0, "failed": 0, "lost": 1}
+    assert of(samples, "ctc_attempts_total", outcome="lost") == 0
+    assert not [labels for name, labels in samples if ("serving", "weekly") in labels]
 
 
 def test_a_deployment_that_never_ran_has_numbers_too() -> None:

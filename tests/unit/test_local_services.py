@@ -194,7 +194,12 @@ def test_launches(tmp_path: Path) -> None:
     launcher.launch("a-1", {"attempt": "a"})
     launcher.launch("a-1", {"attempt": "other"})
     assert launcher.status("a-1") == "dead"
-    assert objects.get("launches/a-1.json") == {"version": 1, "key": "a-1", "parameters": {"attempt": "a"}}
+    assert objects.get("launches/a-1.json") == {
+        "version": 1,
+        "key": "a-1",
+        "pipeline": "train",
+        "parameters": {"attempt": "a"},
+    }
 
 
 def test_services_stand_on_the_mounted_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from ctc.policy import changes, notices
-from ctc.policy.notices import Event, of_attempt, of_wake
+from ctc.policy.notices import Event, of_attempt, of_job, of_wake
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "schemas" / "ct.v1.schema.json").read_text())
 HEAD = {"name": "toy", "environment": "prod", "target": "kubeflow", "id": "20240304T060000Z-0a1b2c3d"}
@@ -67,6 +67,17 @@ def test_a_candidate_that_cannot_be_read_is_of_a_failed_attempt() -> None:
     assert [notice.event for notice in of_attempt(attempt("candidate", candidate="3"))] == ["failed"]
 
 
+@pytest.mark.parametrize("outcome", ["failed", "lost", "scored", "empty"])
+def test_a_batch_job_tells_that_it_did_not_end_well(outcome: str) -> None:
+    found = of_job({**HEAD, "serving": "nightly", "outcome": outcome, "reason": "publish failed", "error": "no\nlog"})
+    if outcome in ("scored", "empty"):
+        assert found == ()
+        return
+    [notice] = found
+    assert notice.event == "failed"
+    assert notice.lines == (f"batch job {HEAD['id']} of nightly: publish failed", "no")
+
+
 def test_the_gates_say_why() -> None:
     [notice] = of_attempt(attempt("held", decision={"gates": [GATE]}))
     assert "kept fail: the gain is at least -0.2; -0.1 wanted" in notice.lines
@@ -104,7 +115,7 @@ def test_a_change_tells_its_event(what: str, event: str) -> None:
 def test_every_other_change_tells_nobody() -> None:
     """Superseded by a newer candidate, said yes, resumed: somebody did it, or the next message tells it."""
     silent = {"consented", "approved", "superseded", "rollout_started", "rollout_advanced", "resumed", "retired"}
-    silent |= {"refused", "alert"}
+    silent |= {"refused", "alert", "not_scored"}
     told = {what for what in get_args(changes.What) if events(wake(change(what)))}
     assert told == set(get_args(changes.What)) - silent
 

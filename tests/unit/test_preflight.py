@@ -12,7 +12,8 @@ import pytest
 
 from ctc.diagnostics import CtcError
 from ctc.language.load import load_spec
-from ctc.language.spec import Parquet, Spec
+from ctc.language.spec import Parquet, ScheduleTrigger, Spec
+from ctc.language.spec.serving import Batch, Serving
 from ctc.run import preflight
 
 SPECS = Path(__file__).resolve().parent.parent.parent / "specs"
@@ -151,6 +152,18 @@ def test_a_bucket_cannot_be_read_here(spec: Spec, tmp_path: Path) -> None:
     assert "s3://bucket/rows.parquet is not of this machine" in refused(
         from_path(spec, "s3://bucket/rows.parquet"), tmp_path
     )
+
+
+def test_scores_are_written_here_or_not_at_all(spec: Spec, tmp_path: Path) -> None:
+    """What a job will write need not be there to be read."""
+    served = replace(spec.sources[0], name="served", role="predictions", parquet=Parquet("scores/"))
+    for out, wrong in (("scores", False), ("s3://b/scores", True)):
+        job = Batch("rows", out, ScheduleTrigger("0 5 * * *", "UTC"))
+        asked = replace(spec, sources=(*spec.sources, served)[: 1 if wrong else 2], serving=(Serving("s", batch=job),))
+        if wrong:
+            assert "serving.s.batch.out: s3://b/scores is not of this machine" in refused(asked, tmp_path)
+        else:
+            ready(asked, tmp_path)
 
 
 def from_path(spec: Spec, path: str) -> Spec:

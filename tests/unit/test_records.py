@@ -234,3 +234,20 @@ def test_run_of_a_target_or_a_spec_that_is_wrong(spec: Path, capfd: pytest.Captu
     spec.write_text(SPEC.replace("task: binary", "task: binar"))
     assert guarded(run, [str(spec)]) == 1
     assert not (spec.parent / ".ctc").exists()
+
+
+def test_a_batch_job_is_a_cycle_of_its_own() -> None:
+    job = {
+        "kind": "score",
+        "id": "20240301T050000Z-00000001",
+        "instant": "2024-03-01T05:00:00Z",
+        "serving": "nightly",
+        "outcome": "scored",
+        "reason": "7 rows scored",
+        "champion": "3",
+        "data": {"rows": 7, "scored": 7, "min": 0.1, "max": 0.9},
+    }
+    [cycle] = cycles([job])
+    assert (cycle.outcome, cycle.fired, cycle.champion, cycle.version) == ("scored", ("nightly",), "3", "")
+    assert cycle.rows == {"rows": 7, "scored": 7}
+    assert cycle.scored

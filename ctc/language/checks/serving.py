@@ -13,6 +13,7 @@ from ctc.language.checks.time import NOTHING, label_age, written
 from ctc.language.checks.triggers import metric_of
 from ctc.language.requests import RATE, requests
 from ctc.language.spec import (
+    NO_TIME,
     EventTrigger,
     ManualTrigger,
     NewDataTrigger,
@@ -23,7 +24,7 @@ from ctc.language.spec import (
 )
 
 if TYPE_CHECKING:
-    from ctc.language.spec.serving import RolloutStep
+    from ctc.language.spec.serving import RolloutStep, Serving
 
 LONGEST = timedelta(hours=1)
 """How long a measurement may take before somebody should be told."""
@@ -62,6 +63,7 @@ def serving_can_work(spec: Spec) -> Iterator[Finding]:
             message = f"`{entry.batch.rows}` has `role: {role}`: its rows hold {_HELD[role]}, not what is scored"
             advice = "name the source of the rows to score"
             yield Finding(f"{path}.batch.rows", message, advice, (f"sources.{entry.batch.rows}.role", "the role"))
+        yield from _batch_can_work(spec, entry)
         if entry.online is not None and entry.online.capture == 0:
             for source in spec.sources:
                 if source.captured is not None and source.captured.by == entry.name:
@@ -71,6 +73,36 @@ def serving_can_work(spec: Spec) -> Iterator[Finding]:
                         "write `capture: 100%`, or the share that is to be kept",
                         (f"sources.{source.name}.captured.by", "captured from here"),
                     )
+
+
+def _batch_can_work(spec: Spec, entry: Serving) -> Iterator[Finding]:
+    job, path = entry.batch, f"serving.{entry.name}.batch"
+    if job is None:
+        return
+    source = next((source for source in spec.sources if source.name == job.rows), None)
+    timeless = source is not None and source.known_at is None and source.event_time in (None, NO_TIME)
+    if source is not None and timeless and job.write == "append":
+        message = f"nothing says when a row of `{job.rows}` became known, so which ones are new cannot be told"
+        yield Finding(path, message, "write `write: replace`, or give the source `known_at`")
+    if spec.forecast is not None:
+        message = "this version scores no forecasts in batch: their rows lie in the future, where no source has any"
+        yield Finding(path, message, "leave the entry out")
+    for read in spec.sources:
+        if read.role != "predictions" and (read.path or "").rstrip("/") == job.out.rstrip("/"):
+            message = f"`{entry.name}` would write its scores among the rows of `{read.name}`"
+            yield Finding(
+                f"{path}.out", message, "give them a place of their own", (f"sources.{read.name}", "read here")
+            )
+    for other in spec.serving:
+        if other.name == entry.name:
+            break
+        if other.batch is not None and other.batch.out.rstrip("/") == job.out.rstrip("/"):
+            message = f"`{other.name}` and `{entry.name}` both write to {job.out}, where a row has one score"
+            place = (f"serving.{other.name}.batch.out", "the other one")
+            yield Finding(f"{path}.out", message, "give each its own output", place)
+    if any(trigger.name == f"score-{entry.name}" for trigger in spec.triggers):
+        message = f"the schedule of `{entry.name}` is called `score-{entry.name}`, as a trigger is"
+        yield Finding(path, message, "rename one of them", (f"triggers.score-{entry.name}", "the trigger"))
 
 
 _HELD = {"labels": "labels", "predictions": "answers"}
