@@ -18,6 +18,8 @@ TITLES = {
     "jsonschema library, and what is formatted loads as before",
     "worlds": "states of the controller's model in which every invariant holds: crashes at each point, doubled and "
     "late events and answers, lost leases, two controllers",
+    "batch": "states of the model of a batch entry in which each row has one score, and none that should have one is "
+    "left out: the same, and runs that publish and then die",
     "equal": "comparisons of simulated, equal models at a one-sided confidence: as many are promoted as it allows, "
     "within three and a half standard errors",
 }

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import ibis
+
 from ctc.policy.windows import parse_instant
 from ctc.steps import engine, joins, results
-from ctc.steps.joins import EVENT_TIME
+from ctc.steps.joins import DEADLINE, EVENT_TIME
 from ctc.steps.ports import Services
 from ctc.steps.snapshot import refuse_own_names, row_id
 from ctc.steps.task import Result, StepFailed, Task
@@ -25,9 +27,7 @@ def run(task: Task, services: Services) -> Result:
     data, entry = task.policy["data"], task.policy["batch"][request["serving"]]
     with engine.opened(task.outputs["rows"]) as connection:
         known = _known(connection, data, entry, task, request.get("after"))
-        joined = joins.enriched(
-            connection, known, {**data, "label": None}, by=EVENT_TIME, judging=_judging(data, entry)
-        )
+        joined = joins.enriched(connection, known, {**data, "label": None}, by=DEADLINE, judging=_judging(data, entry))
         rows = engine.hold(connection, "scored", _shown(joined, data, entry, request["champion"]))
         counts = rows.aggregate(rows=rows.count(), ids=rows[ROW_ID].nunique(), keyless=rows[ROW_ID].isnull().sum())
         found = {name: int(value or 0) for name, value in engine.one(connection, counts).items()}
@@ -63,7 +63,9 @@ def _known(connection: Any, data: Mapping[str, Any], entry: Mapping[str, Any], t
         raise StepFailed(f"source {name} does not say when its rows became known; give it `known_at:`, or replace")
     keys = source["key"] or (source["join"] or {}).get("key", ())
     happened = engine.literal(task.instant) if event is None or _untimed(data) else rows[event]
-    return rows.mutate(**{ROW_ID: row_id([rows[key] for key in keys]), EVENT_TIME: happened})
+    # What happens later than now is scored with what is known now, also when an old instant is run again.
+    by = ibis.least(happened, engine.literal(task.instant))
+    return rows.mutate(**{ROW_ID: row_id([rows[key] for key in keys]), EVENT_TIME: happened, DEADLINE: by})
 
 
 def _untimed(data: Mapping[str, Any]) -> bool:

@@ -346,7 +346,7 @@ CROWDED_LONG = Bounds(ticks=2, wakes=3)
 def test_no_row_is_scored_twice_and_none_is_left_out(
     bounds: Bounds, proof: Proof, request: pytest.FixtureRequest
 ) -> None:
-    counts = proof("batch worlds")
+    counts = proof("batch")
     worlds = explore(Model(bounds))
     assert worlds > 300
     counts[request.node.callspec.id] = worlds

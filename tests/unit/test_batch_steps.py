@@ -53,7 +53,9 @@ def prepared(
         "prices": source(
             "features",
             store(
-                folder / "prices.parquet", TYPES["prices"], [{"shop": "a", "known": at(h), "price": h} for h in (0, 40)]
+                folder / "prices.parquet",
+                TYPES["prices"],
+                [{"shop": "a", "known": at(h), "price": h} for h in (0, 40, 50)],
             ),
             known_at="known",
             join=["shop"],
@@ -123,6 +125,14 @@ def test_features_are_those_of_the_event_and_the_label_is_not_shown(tmp_path: Pa
     read(task, reached)
     assert columns(task.outputs["rows"]) == ["id", "at", "shop", "x", "row_id", "event_time", "price"]
     assert [item["price"] for item in load(task.outputs["rows"])] == [0, 40]
+
+
+def test_what_happens_later_is_scored_with_what_is_known_now(tmp_path: Path) -> None:
+    """The price of hour 50 is known before the event of hour 60, and not at hour 48."""
+    task, reached = prepared(tmp_path, [row(0, 60, seen=at(40))])
+    read(task, reached)
+    [found] = load(task.outputs["rows"])
+    assert (found["price"], found["event_time"]) == (40, at(60))
 
 
 def test_rows_of_another_source_than_the_main_one(tmp_path: Path) -> None:
