@@ -33,6 +33,9 @@ rollout:
 """
 
 
+OTHERS = set(targets.NAMES) - {"kubeflow", "sagemaker"}
+
+
 class Deployment:
     """One target's history, and what stood after each part of it."""
 
@@ -44,10 +47,10 @@ class Deployment:
         project.run(self.spec, *(word for instant in instants for word in ("--at", instant)), target=self.target)
         self.stood[instants[-1]] = rollouts.endpoint(self.spec, self.target)
 
-    def approve(self, instant: str) -> None:
-        question = self.state["approval"]["id"]
+    def answer(self, verb: str, instant: str) -> None:
+        about = (self.state["approval"]["id"],) if verb == "approve" else ()
         options = ("--target", self.target, "--python", sys.executable, "--at", instant, "--why", "seen")
-        done = project.ctc("approve", self.spec, question, *options, cwd=self.spec.parent)
+        done = project.ctc(verb, self.spec, *about, *options, cwd=self.spec.parent)
         assert done.returncode == 0, done.stdout + done.stderr
         self.stood[instant] = rollouts.endpoint(self.spec, self.target)
 
@@ -62,88 +65,108 @@ class Deployment:
         return [json.loads(file.read_text()) for file in files]
 
 
+class Histories:
+    """The same project with the same history on every target that is asked for."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._made: dict[str, Deployment] = {}
+        rollouts.make(base / "first", ROLLOUT)
+
+    def of(self, name: str) -> Deployment:
+        if name not in self._made:
+            shutil.copytree(self._base / "first", self._base / name)
+            self._made[name] = Deployment(self._base / name / "ctc.yaml", name)
+            play(self._made[name])
+        return self._made[name]
+
+
+def play(deployment: Deployment) -> None:
+    """A first champion, one that takes over from it, one that is aborted, and the second taken back."""
+    deployment.run(at(FIRST), at(FIRST, 1))
+    deployment.answer("approve", at(FIRST, 2))
+    deployment.run(at(SECOND), at(SECOND, 1))
+    deployment.run(at(SECOND, 2))
+    deployment.answer("approve", at(SECOND, 3))
+    deployment.run(at(SECOND, 4), at(SECOND, 5))
+    deployment.run(at(SECOND, 29), at(THIRD), at(THIRD, 1), at(THIRD, 2))
+    deployment.answer("approve", at(THIRD, 3))
+    deployment.run(at(THIRD, 4))
+    deployment.answer("rollback", at(THIRD, 5))
+
+
 @pytest.fixture(scope="module")
-def deployments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deployment]:
-    base = tmp_path_factory.mktemp("rollouts")
-    first = rollouts.make(base / "first", ROLLOUT)
-    made = {}
-    for name in targets.NAMES:
-        shutil.copytree(first.parent, base / name)
-        made[name] = deployment = Deployment(base / name / "ctc.yaml", name)
-        deployment.run(at(FIRST), at(FIRST, 1))
-        deployment.approve(at(FIRST, 2))
-        deployment.run(at(SECOND), at(SECOND, 1))
-        deployment.run(at(SECOND, 2))
-        deployment.approve(at(SECOND, 3))
-        deployment.run(at(SECOND, 4), at(SECOND, 5))
-        deployment.run(at(SECOND, 29), at(THIRD), at(THIRD, 1), at(THIRD, 2))
-        deployment.approve(at(THIRD, 3))
-        deployment.run(at(THIRD, 4))
-    return made
+def histories(tmp_path_factory: pytest.TempPathFactory) -> Histories:
+    return Histories(tmp_path_factory.mktemp("rollouts"))
 
 
-def test_every_target_decides_the_same(deployments: dict[str, Deployment]) -> None:
-    first, *others = deployments.values()
-    for other in others:
-        assert differing(first.records, other.records) <= MAY_DIFFER
-        assert other.stood.keys() == first.stood.keys()
-        assert [stood["traffic"] for stood in other.stood.values()] == [
-            stood["traffic"] for stood in first.stood.values()
-        ]
+@pytest.mark.parametrize(
+    "target", ["sagemaker", *(pytest.param(name, marks=pytest.mark.soak) for name in sorted(OTHERS))]
+)
+def test_every_target_decides_the_same(histories: Histories, target: str) -> None:
+    one, other = histories.of("kubeflow"), histories.of(target)
+
+    assert differing(one.records, other.records) <= MAY_DIFFER
+    assert other.stood.keys() == one.stood.keys()
+    for name in ("traffic", "mirror", "by", "since"):
+        assert [stood[name] for stood in other.stood.values()] == [stood[name] for stood in one.stood.values()]
 
 
-def test_one_goes_through_and_one_is_taken_back(deployments: dict[str, Deployment]) -> None:
-    for deployment in deployments.values():
-        stood = deployment.stood
-        assert stood[at(FIRST, 2)]["traffic"] == {"1": 1.0}
-        assert (stood[at(SECOND, 1)]["traffic"], stood[at(SECOND, 1)]["mirror"]) == (
-            {"1": 1.0},
-            {"share": 0.5, "version": "2"},
-        )
-        canary = stood[at(SECOND, 3)]
-        assert (canary["traffic"], canary["mirror"], canary["by"]) == ({"1": 0.9, "2": 0.1}, None, "shop")
-        assert canary["since"] == at(SECOND, 3)
-        assert (stood[at(SECOND, 5)]["traffic"], sorted(stood[at(SECOND, 5)]["ready"])) == ({"2": 1.0}, ["1", "2"])
-        assert stood[at(THIRD, 2)]["traffic"] == {"2": 1.0}
-        assert stood[at(THIRD, 3)]["traffic"] == {"2": 0.9, "3": 0.1}
-        assert (stood[at(THIRD, 4)]["traffic"], sorted(stood[at(THIRD, 4)]["ready"])) == ({"2": 1.0}, ["2"])
+def test_one_goes_through(histories: Histories) -> None:
+    deployment = histories.of("kubeflow")
+    stood = deployment.stood
+    assert stood[at(FIRST, 2)]["traffic"] == {"1": 1.0}
+    mirrored, canary, whole = (stood[at(SECOND, hours)] for hours in (1, 3, 5))
+    assert (mirrored["traffic"], mirrored["mirror"]) == ({"1": 1.0}, {"share": 0.5, "version": "2"})
+    assert (canary["traffic"], canary["mirror"], canary["by"]) == ({"1": 0.9, "2": 0.1}, None, "shop")
+    assert canary["since"] == at(SECOND, 3)
+    assert (whole["traffic"], sorted(whole["ready"])) == ({"2": 1.0}, ["1", "2"])
 
-        wakes = {record["instant"]: record for record in deployment.records if record["kind"] == "wake"}
-        assert rollouts.changes([wakes[at(SECOND, 5)]]) == ["rollout_advanced", "promoted"]
-        assert rollouts.changes([wakes[at(SECOND, 29)]]) == ["retired"]
-        [smoke] = wakes[at(SECOND, 1)]["health"]
-        assert (smoke["name"], smoke["answer"], smoke["numbers"]) == ("smoke", "pass", {"expected": 200, "status": 200})
-        [scores] = wakes[at(SECOND, 5)]["health"]
-        assert (scores["name"], scores["answer"]) == ("same_scores", "pass")
-        column = scores["numbers"]["columns"]["p"]
-        assert (column["rows_baseline"], column["rows"]) == (400, 400)
-
-        aborted = wakes[at(THIRD, 4)]
-        assert rollouts.changes([aborted]) == ["rollout_aborted"]
-        [scores] = aborted["health"]
-        assert scores["answer"] == "fail"
-        assert scores["numbers"]["columns"]["p"]["value"] > 0.3
-        state = deployment.state
-        assert (state["champion"]["version"], state["candidate"], state["rollout"]) == ("2", None, None)
-        assert [kept["version"] for kept in state["quarantine"]] == ["3"]
-        assert "same_scores: jensen_shannon of `p`" in state["hold"]["reason"]
+    wakes = {record["instant"]: record for record in deployment.records if record["kind"] == "wake"}
+    assert rollouts.changes([wakes[at(SECOND, 5)]]) == ["rollout_advanced", "promoted"]
+    assert rollouts.changes([wakes[at(SECOND, 29)]]) == ["retired"]
+    [smoke] = wakes[at(SECOND, 1)]["health"]
+    assert (smoke["name"], smoke["answer"], smoke["numbers"]) == ("smoke", "pass", {"expected": 200, "status": 200})
+    [scores] = wakes[at(SECOND, 5)]["health"]
+    assert (scores["name"], scores["answer"]) == ("same_scores", "pass")
+    column = scores["numbers"]["columns"]["p"]
+    assert (column["rows_baseline"], column["rows"]) == (400, 400)
 
 
-def test_records_satisfy_their_schema(deployments: dict[str, Deployment]) -> None:
+def test_one_is_aborted_and_the_one_before_it_rolled_back(histories: Histories) -> None:
+    deployment = histories.of("kubeflow")
+    stood = deployment.stood
+    assert stood[at(THIRD, 2)]["traffic"] == {"2": 1.0}
+    assert stood[at(THIRD, 3)]["traffic"] == {"2": 0.9, "3": 0.1}
+    assert (stood[at(THIRD, 4)]["traffic"], sorted(stood[at(THIRD, 4)]["ready"])) == ({"2": 1.0}, ["2"])
+    assert (stood[at(THIRD, 5)]["traffic"], sorted(stood[at(THIRD, 5)]["ready"])) == ({"1": 1.0}, ["1"])
+
+    wakes = {record["instant"]: record for record in deployment.records if record["kind"] == "wake"}
+    assert rollouts.changes([wakes[at(THIRD, 4)]]) == ["rollout_aborted"]
+    assert rollouts.changes([wakes[at(THIRD, 5)]]) == ["rolled_back"]
+    [scores] = wakes[at(THIRD, 4)]["health"]
+    assert scores["answer"] == "fail"
+    assert scores["numbers"]["columns"]["p"]["value"] > 0.3
+    state = deployment.state
+    assert (state["champion"]["version"], state["candidate"], state["rollout"]) == ("1", None, None)
+    assert [kept["version"] for kept in state["quarantine"]] == ["3", "2"]
+    assert state["hold"] is not None
+
+
+def test_records_satisfy_their_schema(histories: Histories) -> None:
     import jsonschema
 
     schema = json.loads((project.ROOT / "schemas" / "record.v1.schema.json").read_text())
-    for deployment in deployments.values():
-        for record in deployment.records:
-            jsonschema.validate(record, schema)
+    for record in histories.of("kubeflow").records:
+        jsonschema.validate(record, schema)
 
 
-def test_a_person_reads_what_has_happened(deployments: dict[str, Deployment]) -> None:
-    deployment = deployments["kubeflow"]
+def test_a_person_reads_what_has_happened(histories: Histories) -> None:
+    deployment = histories.of("kubeflow")
     spec = deployment.spec
-    listed = project.ctc("runs", spec, "--target", "kubeflow", cwd=spec.parent).stdout
-    for words in ("rollout started", "rollout advanced, approval asked", "rollout aborted", "retired"):
-        assert words in listed
+    listed = project.ctc("runs", spec, "--target", "kubeflow", cwd=spec.parent)
+    for words in ("rollout started", "rollout advanced, approval asked", "rollout aborted", "retired", "rolled back"):
+        assert words in listed.stdout, listed.stderr
     last = next(record["id"] for record in deployment.records if record["instant"] == at(THIRD, 4))
     shown = project.ctc("runs", "show", last, spec, "--target", "kubeflow", cwd=spec.parent)
     assert shown.returncode == 0, shown.stderr
