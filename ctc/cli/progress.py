@@ -61,6 +61,9 @@ class Console:
             suppressed = record.get("suppressed")
             if suppressed:
                 self._line("suppressed", f"by {suppressed.get('by')}: {suppressed.get('reason')}", "yellow")
+            for answer in mappings(record, "health"):
+                given = str(answer.get("answer")).replace("_", " ")
+                self._line("rollout", f"{answer.get('name')} {given}: {answer.get('reason')}")
             for change in mappings(record, "changes"):
                 self._line("changed", sentence(change), "green")
             for action in mappings(record, "actions"):

@@ -21,7 +21,7 @@ from ctc.language.spec import (
 )
 
 if TYPE_CHECKING:
-    from ctc.language.spec.serving import Cost, LiveLimit, Rollout, RolloutStep
+    from ctc.language.spec.serving import Cost, LiveLimit, Rollout, RolloutStep, Serving
     from ctc.language.units import Money
 
 
@@ -67,11 +67,27 @@ def _approval(approval: Approval) -> dict[str, Any]:
 
 def _rollout(spec: Spec, rollout: Rollout) -> dict[str, Any]:
     online = [serving.name for serving in spec.serving if serving.online is not None]
+    name = rollout.serving or (online[0] if online else "")
     return {
-        "serving": rollout.serving or (online[0] if online else ""),
+        "serving": name,
+        "server": next((_server(serving) for serving in spec.serving if serving.name == name), None),
         "steps": [_rollout_step(step) for step in rollout.steps],
         "limits": [_limit(limit) for limit in rollout.limits],
         "keep_previous": rollout.keep_previous.total_seconds(),
+    }
+
+
+def _server(serving: Serving) -> dict[str, Any] | None:
+    """What starts a version's server, and how it is asked. Batch jobs have none."""
+    online = serving.online
+    if online is None:
+        return None
+    return {
+        "argv": list(online.argv),
+        "port": online.port,
+        "health": online.health,
+        "route": online.route,
+        "instances": {"min": serving.instances.min, "max": serving.instances.max},
     }
 
 

@@ -61,12 +61,13 @@ class Promote:
 @dataclass(frozen=True)
 class Route:
     """Send each version its share of the traffic (shares add up to 1), and `mirror` of it also to the last of them,
-    whose answers nobody sees."""
+    whose answers nobody sees. `by` is the request's field that keeps one user with one version."""
 
     key: str
     serving: str
     traffic: tuple[tuple[str, float], ...]
     mirror: float = 0.0
+    by: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,6 +76,7 @@ class Route:
             "serving": self.serving,
             "traffic": [list(part) for part in self.traffic],
             "mirror": self.mirror,
+            "by": self.by,
         }
 
 
@@ -138,7 +140,8 @@ def action_from_json(document: Mapping[str, Any]) -> Action:
             return Promote(document["key"], document["version"])
         case "route":
             traffic = tuple((version, share) for version, share in document["traffic"])
-            return Route(document["key"], document["serving"], traffic, document["mirror"])
+            by = document.get("by")
+            return Route(document["key"], document["serving"], traffic, document["mirror"], by)
         case "smoke":
             return Smoke(
                 document["key"], document["serving"], document["version"], document["request"], document["status"]

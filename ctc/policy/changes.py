@@ -53,11 +53,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Draft:
-    """A state under decision, with what has been asked for and what has changed on the way to it."""
+    """A state under decision, with what has been asked for and what has changed on the way to it.
+
+    `health` is what was found of the version that rolls out, for the record.
+    """
 
     state: State
     actions: tuple[Action, ...] = ()
     changes: tuple[Change, ...] = ()
+    health: tuple[Mapping[str, Any], ...] = ()
 
     def set(self, **fields: Any) -> Draft:
         """The draft with some fields of its state replaced."""

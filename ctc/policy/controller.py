@@ -148,6 +148,8 @@ def _settle(draft: Draft, evidence: Evidence, waking: Waking) -> Draft:
     if command is not None and command.id not in draft.state.manual:
         draft = obey(draft, command, waking)
         draft = draft.set(manual=(*draft.state.manual, command.id)[-_REMEMBERED:])
+    if evidence.health is not None:
+        draft = replace(draft, health=tuple(evidence.health.to_json()))
     draft = settle(draft, evidence.health or Health(), waking)
     return _resume(retire(draft, waking), evidence, waking)
 
@@ -317,6 +319,7 @@ def _close(
         suppressed=None if held is None else held.to_json(),
         actions=actions,
         changes=[change.to_json() for change in draft.changes],
+        health=draft.health,
         state=state,
         attempt=None if state.attempt is None else state.attempt.id,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -65,6 +65,10 @@ class LimitAnswer:
     name: str
     answer: Literal["pass", "fail", "not_evaluable"]
     reason: str = ""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "answer": self.answer, "reason": self.reason, "numbers": dict(self.numbers)}
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,25 @@ class Health:
 
     answers: tuple[LimitAnswer, ...] = ()
     smoke: LimitAnswer | None = None
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [answer.to_json() for answer in (*((self.smoke,) if self.smoke else ()), *self.answers)]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What became of requests to one version: the seconds of those answered well, and how many failed in which way."""
+
+    seconds: Sequence[float] = ()
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        return sum(self.failures.values())
+
+    @property
+    def requests(self) -> int:
+        return len(self.seconds) + self.failed
 
 
 @dataclass(frozen=True)

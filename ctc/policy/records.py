@@ -47,11 +47,15 @@ def wake_record(
     suppressed: Mapping[str, str] | None,
     actions: Iterable[Action],
     changes: Iterable[Mapping[str, Any]],
+    health: Iterable[Mapping[str, Any]] = (),
     state: State,
     attempt: str | None,
 ) -> dict[str, Any]:
-    """The record of a wake that acted or was suppressed. `state` is the state after it."""
-    answers = tuple(answers)
+    """The record of a wake that acted or was suppressed. `state` is the state after it.
+
+    `health` are the limits and gates of the version that rolls out; only a wake that asked them has the key.
+    """
+    answers, measured = tuple(answers), [dict(answer) for answer in health]
     fired = [answer.name for answer in answers if answer.answer == "fired"]
     return {
         **_head("wake", record_id("wake", identity, now, fired, state.sequence), identity, now),
@@ -59,6 +63,7 @@ def wake_record(
         "suppressed": None if suppressed is None else dict(suppressed),
         "actions": [_summary(action) for action in actions],
         "changes": [dict(change) for change in changes],
+        **({"health": measured} if measured else {}),
         "attempt": attempt,
         "champion": None if state.champion is None else state.champion.version,
     }

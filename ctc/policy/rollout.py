@@ -204,8 +204,13 @@ def _smoke(draft: Draft, rollout: RolloutRules, health: Health, waking: Waking) 
     if answer is not None and answer.answer == "pass":
         return draft, True
     step = rollout.steps[position.step]
-    key = f"smoke-{position.version}-{position.step}-{format_instant(position.since)}"
-    return draft.ask(Smoke(key, rollout.serving, position.version, step["request"], step["status"])), False
+    asking = Smoke(smoke_key(position), rollout.serving, position.version, step["request"], step["status"])
+    return draft.ask(asking), False
+
+
+def smoke_key(position: Position) -> str:
+    """The key of the present smoke step's action, under which its answer is kept."""
+    return f"smoke-{position.version}-{position.step}-{format_instant(position.since)}"
 
 
 def _approval(draft: Draft, step: Mapping[str, Any], position: Position, waking: Waking) -> tuple[Draft, bool]:
@@ -268,17 +273,24 @@ def _shares(state: State, rollout: RolloutRules) -> Route:
     """What the steps up to the present one have given to the candidate, the rest to the champion."""
     position, champion = state.rollout, state.champion
     assert position is not None
-    share = mirror = 0.0
-    for step in rollout.steps[: position.step + 1]:
-        if step["kind"] == "traffic":
-            share, mirror = step["share"], 0.0
-        elif step["kind"] == "mirror":
-            mirror = step["share"]
+    share, mirror, by = given(position, rollout)
     if champion is None:
         return _route(rollout, ((position.version, 1.0),) if share else (), f"{position.version}-{position.step}")
     parts = ((champion.version, round(1.0 - share, 12)), (position.version, share))
     shown = tuple(part for part in parts if part[1] or (mirror and part[0] == position.version))
-    return replace(_route(rollout, shown, f"{position.version}-{position.step}"), mirror=mirror)
+    return replace(_route(rollout, shown, f"{position.version}-{position.step}"), mirror=mirror, by=by)
+
+
+def given(position: Position, rollout: RolloutRules) -> tuple[float, float, str | None]:
+    """What the steps up to the present one have given the candidate: its share of the traffic, the share that it sees
+    as a mirror, and the field that keeps a user with one version."""
+    share, mirror, by = 0.0, 0.0, None
+    for step in rollout.steps[: position.step + 1]:
+        if step["kind"] == "traffic":
+            share, mirror, by = step["share"], 0.0, step["by"]
+        elif step["kind"] == "mirror":
+            mirror = step["share"]
+    return share, mirror, by
 
 
 def _restart(draft: Draft, rollout: RolloutRules, waking: Waking) -> Draft:

@@ -55,6 +55,7 @@ def ready(spec: Spec, folder: Path, target: str, python: str | None, where: Wher
     except CtcError as error:
         problems.append(Problem(f"{error.message}; {error.help}"))
     problems += [*_outs(spec), *_inputs(spec, folder), *_code(spec, folder, interpreter), *_secrets(spec)]
+    problems += _rollout(spec, folder)
     if problems:
         told = "\n".join(f"  {_told(problem, where)}" for problem in problems)
         raise CtcError(
@@ -157,6 +158,27 @@ def _inputs(spec: Spec, folder: Path) -> Iterator[Problem]:
             yield Problem(f"{away}; override it in an environment", path)
         elif not place.exists():
             yield Problem(f"{place} does not exist; bring the files there, or name where they are", path)
+
+
+def _rollout(spec: Spec, folder: Path) -> Iterator[Problem]:
+    """A version that rolls out is asked with files of the spec's folder: also for the limits on its answers, since no
+    client's requests pass a server of this machine."""
+    rollout = spec.rollout
+    if rollout is None:
+        return
+    smokes = [(index, step.smoke.request) for index, step in enumerate(rollout.steps) if step.smoke is not None]
+    for index, request in smokes:
+        if not (folder / request).is_file():
+            path = f"rollout.steps.{index}.smoke.request"
+            yield Problem(f"{folder / request} is no file; write the body of one request there", path)
+    places = [("rollout.limits", limit) for limit in rollout.limits]
+    places += [
+        (f"rollout.steps.{index}.gates", gate) for index, step in enumerate(rollout.steps) for gate in step.gates
+    ]
+    unasked = [f"{place}.{limit.name}" for place, limit in places if limit.kind in ("error_rate", "latency")]
+    if unasked and not smokes:
+        message = "on one machine a server is asked with the request of a `smoke` step; add one before the others"
+        yield Problem(message, unasked[0])
 
 
 def _secrets(spec: Spec) -> Iterator[Problem]:

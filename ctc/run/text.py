@@ -164,6 +164,7 @@ def details(cycle: Cycle, focus: Focus) -> str:
         _block("metrics", _metrics(cycle)),
         _block("slices", _slices(cycle, focus)),
         _block("gates", _judged(cycle.gates)),
+        _block("rollout", _judged(mappings(cycle.wake, "health"))),
         _block("changes", list(cycle.changes)),
         _block("actions", [f"{item.get('action')} {item.get('key', '')}" for item in _actions(cycle)]),
         _block("error", str((record or {}).get("error") or "").splitlines()),

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ctc.steps.local_endpoint import LocalEndpoint
 from ctc.steps.local_registry import MlflowRegistry
 from ctc.steps.ports import Conflict, RunStatus, Services, Versioned
 from ctc.steps.storage import local_path
@@ -34,6 +35,7 @@ def local_services(document: Mapping[str, Any]) -> Services:
         objects=objects,
         launcher=LocalLauncher(objects),
         registry=MlflowRegistry(folder / "mlflow.db"),
+        endpoint=LocalEndpoint(objects),
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from ctc.policy.actions import Route, Smoke
+from ctc.policy.evidence import Answered, LimitAnswer
+from ctc.policy.state import Version
 from ctc.steps.secrets import EnvironmentSecrets
 
 RunStatus = Literal["running", "dead", "unknown"]
@@ -82,9 +86,75 @@ class Secrets(Protocol):
 
 
 @dataclass(frozen=True)
+class Server:
+    """How a version is served and asked: an online entry of `serving`, as the step document has it."""
+
+    name: str
+    argv: tuple[str, ...]
+    port: int
+    health: str
+    route: str
+    instances: Mapping[str, Any]
+
+    @classmethod
+    def from_document(cls, rollout: Mapping[str, Any]) -> Server:
+        """From the section `rollout` of the wake's document."""
+        found = rollout["server"]
+        return cls(
+            rollout["serving"],
+            tuple(found["argv"]),
+            found["port"],
+            found["health"],
+            found["route"],
+            dict(found["instances"]),
+        )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an endpoint does now: shares of the traffic by version, the mirrored share and to whom, and which versions
+    are ready to serve. `since` is when the shares were last changed."""
+
+    traffic: Mapping[str, float]
+    ready: tuple[str, ...]
+    since: datetime
+    mirror: float = 0.0
+    mirrored: str | None = None
+    by: str | None = None
+
+
+class Endpoint(Protocol):
+    """What answers requests, a projection of the state document: setting it twice, or again later, is harmless."""
+
+    def read(self, name: str) -> Standing | None:
+        """What stands; None before the first route."""
+        ...
+
+    def route(self, server: Server, versions: Iterable[Version], route: Route, at: datetime) -> None:
+        """Makes the versions ready and then moves the traffic; a reader sees the old shares or the new ones."""
+        ...
+
+    def smoke(self, server: Server, version: Version, smoke: Smoke) -> LimitAnswer:
+        """Asks the version one request. `not_evaluable` if it could not be asked: then it is asked again."""
+        ...
+
+    def answered(self, server: Server, version: Version, *, request: str | None, since: datetime) -> Answered:
+        """What became of the version's requests since an instant; StepFailed if nobody can say.
+
+        `request` is a file that holds one, for an endpoint that no request has passed.
+        """
+        ...
+
+    def retire(self, name: str, version: str) -> None:
+        """Keeps a version ready no longer, unless it has traffic."""
+        ...
+
+
+@dataclass(frozen=True)
 class Services:
     state: StateStore
     objects: ObjectStore
     launcher: Launcher
     registry: Registry
     secrets: Secrets = field(default_factory=EnvironmentSecrets)
+    endpoint: Endpoint | None = None

@@ -35,6 +35,7 @@ from ctc.policy.windows import parse_instant
 from ctc.steps import asked, results
 from ctc.steps.notify import Telling
 from ctc.steps.ports import Conflict, Services
+from ctc.steps.rollout import Rollouts
 from ctc.steps.task import Result, StepFailed, Task
 
 _TRIES = 5
@@ -90,6 +91,7 @@ class _Waking:
         self._command = asked.command(task, services)
         self.done = _Applied()
         self._telling = Telling(task, services)
+        self._rollouts = Rollouts(task, services, self._policy)
 
     def round(self) -> Outcome:
         """Reads, decides, writes, applies, and notes that it is applied. Conflict: nothing of this round counts."""
@@ -110,10 +112,11 @@ class _Waking:
         return outcome
 
     def project(self, state: State) -> None:
-        """Repairs an alias that a slower wake left behind."""
+        """Repairs an alias, and traffic, that a slower wake left behind."""
         promote = projection(state)
         if promote is not None:
             self._apply(promote, state)
+        self._rollouts.repair(state)
 
     def numbers(self, outcome: Outcome | None) -> dict[str, Any]:
         state = State() if outcome is None else outcome.state
@@ -165,8 +168,15 @@ class _Waking:
     def _evidence(self, state: State, now: datetime) -> Evidence:
         new_rows = _count(self._task, questions(state, self._policy, now), now)
         live = _live(self._task, self._services, state, live_questions(state, self._policy.triggers, now))
-        told = Evidence(manual=self._manual, command=self._command, event=self._event, new_rows=new_rows, live=live)
-        told = replace(told, jobs=dict(self._jobs(state)))
+        told = Evidence(
+            manual=self._manual,
+            command=self._command,
+            event=self._event,
+            health=self._rollouts.health(state),
+            new_rows=new_rows,
+            live=live,
+            jobs=dict(self._jobs(state)),
+        )
         attempt = state.attempt
         if attempt is None:
             return told
@@ -192,8 +202,7 @@ class _Waking:
             case Promote():
                 self._promote(action, state)
             case Route() | Smoke() | Retire():
-                # The step document's `gaps` have refused a spec with a rollout before anything was read.
-                raise StepFailed(f"this version cannot serve a model, so it cannot {action.to_json()['action']} one")
+                self._rollouts.apply(action, state)
             case WriteRecord():
                 if self._services.objects.put_once(action.key, action.record):
                     self.done.records.append(action.key)

@@ -10,6 +10,7 @@ from typing import Any
 from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
 from ctc.deploy.resource import Live, Recorded, Resource
+from ctc.diagnostics import CtcError
 from ctc.steps.ports import ObjectStore, StateStore
 from ctc.targets.sagemaker import identities, kinds, names
 from ctc.targets.sagemaker.pipeline import parameter_name
@@ -31,7 +32,13 @@ _FIXED = {
 
 
 def connect(system: System, bundle: Bundle) -> SageMakerHands:
-    """CtcError if boto3 is not installed."""
+    """CtcError if boto3 is not installed, or the spec asks for what a deployed wake cannot do."""
+    [wake] = system.wake.steps()
+    if (wake.document or {})["policy"]["triggers"]["rollout"] is not None:
+        raise CtcError(
+            "this version deploys no endpoint, and a rollout moves the traffic of one",
+            "leave `rollout` out in the environment that is deployed: a promotion then moves the alias at once",
+        )
     return SageMakerHands(system, bundle, Session(names.region(system)))
 
 

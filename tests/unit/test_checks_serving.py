@@ -33,6 +33,7 @@ def test_traffic_rises_to_all(steps: str, paths: list[str]) -> None:
     assert [item.path for item in findings("CT435", rollout(steps))] == [f"rollout.{path}" for path in paths]
 
 
+SCORES = "gates: {same: {drift: {columns: [score], method: psi, max: 0.1}}}"
 GATES = "gates: {slow: {latency: {p99: 30ms}}}"
 
 
@@ -49,10 +50,17 @@ GATES = "gates: {slow: {latency: {p99: 30ms}}}"
         (f"{{smoke: {{request: r}}, {GATES}}}, {{traffic: 100%}}", "", ["steps.0.gates"]),
         ("{smoke: {request: r}, by: user}, {traffic: 100%}", "", ["steps.0.by"]),
         ("{traffic: 5%, for: 1h, by: user}, {traffic: 100%}", LIMITS, []),
+        (f"{{traffic: 5%, for: 1h, {SCORES}}}, {{traffic: 100%}}", "", ["steps.0.gates.same"]),
     ],
 )
 def test_steps_show_something(steps: str, more: str, paths: list[str]) -> None:
     assert [item.path for item in findings("CT436", rollout(steps, more))] == [f"rollout.{path}" for path in paths]
+
+
+def test_live_scores_that_are_read_are_no_finding() -> None:
+    steps = f"{{traffic: 5%, for: 1h, {SCORES}}}, {{traffic: 100%}}"
+
+    assert findings("CT436", rollout(steps), SERVED) == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from ctc.language.spec import (
 )
 
 if TYPE_CHECKING:
-    from ctc.language.spec.serving import RolloutStep, Serving
+    from ctc.language.spec.serving import Rollout, RolloutStep, Serving
 
 LONGEST = timedelta(hours=1)
 """How long a measurement may take before somebody should be told."""
@@ -177,6 +177,19 @@ def steps_show_something(spec: Spec) -> Iterator[Finding]:
     if rollout.limits and not any(step.duration for step in rollout.steps):
         message = "no step lasts, so these limits are never looked at"
         yield Finding("rollout.limits", message, "add a step such as `{traffic: 10%, for: 1h}`")
+    if not any(source.role == "predictions" for source in spec.sources):
+        yield from _unseen_scores(rollout)
+
+
+def _unseen_scores(rollout: Rollout) -> Iterator[Finding]:
+    """The limits and gates on live scores, in a spec that reads none."""
+    places = [("rollout.limits", rollout.limits)]
+    places += [(f"rollout.steps.{index}.gates", step.gates) for index, step in enumerate(rollout.steps)]
+    for place, limits in places:
+        for limit in limits:
+            if limit.kind == "drift":
+                message = "no source has `role: predictions`: live scores are never seen, so the step is given up"
+                yield Finding(f"{place}.{limit.name}", message, "add the source of what was served, or remove this")
 
 
 def _partial(step: RolloutStep) -> str | None:
