@@ -24,6 +24,7 @@ from ctc.compiler.ir import (
     Wakes,
 )
 from ctc.compiler.scoring import measurements, measuring_step, score_step
+from ctc.compiler.serving import rollout, serving_features
 from ctc.compiler.training import fill_hyperparameters, plain
 from ctc.compiler.triggers import meaning
 from ctc.language.spec import (
@@ -77,6 +78,7 @@ def lower(spec: Spec, target: str) -> System:
         features=_features(spec),
         gaps=spec.gaps_on(target),
         servers=tuple(_servers(spec)),
+        rollout=rollout(spec),
     )
 
 
@@ -86,7 +88,7 @@ def _servers(spec: Spec) -> Iterator[Server]:
         if online is not None:
             resources = Resources(machine.cpu, machine.memory, machine.disk)
             about = (online.image, online.port, online.health, online.route, online.capture)
-            yield Server(entry.name, *about, entry.instances.min, resources)
+            yield Server(entry.name, *about, entry.instances.min, resources, entry.instances.max, online.argv)
 
 
 def bucket_uri(bucket: str, target: str = "") -> str:
@@ -354,7 +356,7 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
                 features.append(("trigger.drift", f"triggers.{trigger.name}"))
             case PerformanceTrigger():
                 features.append(("trigger.performance", f"triggers.{trigger.name}"))
-    features += [("serving.online", f"serving.{entry.name}") for entry in spec.serving if entry.online is not None]
+    features += serving_features(spec)
     if spec.notifications:
         features.append(("notifications", "notifications"))
     if spec.trigger_policy.staleness is not None:

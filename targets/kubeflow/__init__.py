@@ -56,10 +56,31 @@ CAPABILITIES: Mapping[str, Capability] = {
         Support.EMULATED, "each try of the command is ended from inside its container; starting the pod does not count"
     ),
     "notifications": Capability(Support.EMULATED, "sent by our wake step; while no wake comes, nothing is sent"),
+    "rollout.approval": Capability(
+        Support.EMULATED,
+        "held open in wake's state until enough of the named people have said yes to wake: no service is asked",
+    ),
+    "rollout.mirror": Capability(
+        Support.EMULATED,
+        "KServe copies no requests: the candidate is up beside the champion with `canaryTrafficPercent: 0`, and a mesh "
+        "or proxy of yours in front of the two has to send it the share (Istio's `mirror`). Where there is none, begin "
+        "with a small `traffic`",
+    ),
+    "rollout.smoke": Capability(
+        Support.NATIVE, "the candidate's revision has an address of its own, by `enable-tag-routing`"
+    ),
+    "rollout.traffic": Capability(
+        Support.NATIVE, "`canaryTrafficPercent` of KServe, in whole per cent and in its serverless mode only"
+    ),
+    "serving.capture": Capability(
+        Support.EMULATED,
+        "KServe's logger writes to the bucket, where that is S3, and keeps every request: a share is not drawn",
+    ),
+    "serving.instances": Capability(Support.NATIVE, "`minReplicas` and `maxReplicas` of the predictor"),
     "serving.online": Capability(
         Support.EMULATED,
-        "a promotion moves the registry's alias `champion`, from which a server takes its model; this version deploys "
-        "no endpoint, and starts the server only where its answers are timed",
+        "the bundle has the InferenceService of KServe and each step of its rollout; this version applies none of "
+        "them. A promotion moves the registry's alias `champion`. `{model}` is `/mnt/models`, into which KServe copies",
     ),
     "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
     "trigger.event": Capability(

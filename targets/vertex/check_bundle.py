@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.targets.vertex import check
+from ctc.targets.vertex.check_serving import check_serving
+from ctc.targets.vertex.identities import SERVE
 from ctc.targets.vertex.pipeline import LABEL_LENGTH, payload
 
 _WIDE = re.compile(r"roles/(owner|editor|viewer|.*[aA]dmin|aiplatform\.user|storage\..*)")
@@ -41,6 +43,7 @@ def _findings(files: Files) -> Iterator[str]:
     yield from _model(files["registry/model.json"], train)
     yield from _events(files, wake)
     yield from _staleness(files, train)
+    yield from check_serving(files)
 
 
 def _identities(files: Files, wake: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[str]:
@@ -63,7 +66,9 @@ def _identities(files: Files, wake: Mapping[str, Any], train: Mapping[str, Any])
         for member in grant["binding"]["members"]:
             name = grant["binding"]["role"].rpartition("/")[2]
             held.setdefault(member, set()).update(roles.get(name, {grant["binding"]["role"]}))
-    yield from _needed(runner, held.get(runner, set()), _runner_needs(train))
+    yield from _needed(
+        runner, held.get(runner, set()), _runner_needs(train, any(path.startswith("serving/") for path in files))
+    )
     for path, body in files.items():
         if path.endswith(".trigger.json"):
             needs = {"eventarc.events.receiveEvent", "workflows.executions.create", "storage.objects.get", _ACT_AS}
@@ -71,11 +76,11 @@ def _identities(files: Files, wake: Mapping[str, Any], train: Mapping[str, Any])
             yield from _needed(member, held.get(member, set()), needs | {"aiplatform.pipelineJobs.create"})
 
 
-def _runner_needs(train: Mapping[str, Any]) -> set[str]:
+def _runner_needs(train: Mapping[str, Any], serves: bool) -> set[str]:
     needs = {"aiplatform.pipelineJobs.create", "aiplatform.models.upload", "storage.objects.create", _ACT_AS}
     if any(payload(executor) for executor in train["pipelineSpec"]["deploymentSpec"]["executors"].values()):
         needs |= {"aiplatform.customJobs.create", "aiplatform.customJobs.get"}
-    return needs
+    return needs | (set(SERVE) if serves else set())
 
 
 def _needed(member: str, held: set[str], needs: set[str]) -> Iterator[str]:
