@@ -112,9 +112,9 @@ def _by_hand(system: System) -> Iterator[str]:
     yield "  family that is used needs quota."
     yield "- Images are pulled by the workspace: from another registry than its own, it needs a connection to it."
     for server in system.servers:
-        yield f"- The endpoint `{serving.endpoint_name(system, server)}` has an identity of its own, which pulls"
-        yield "  the image and reads the model: whoever makes it needs the right to assign roles, or assigns it `AcrPull`"
-        yield "  on the registry and `Storage Blob Data Reader` on the container. Callers need"
+        yield f"- The endpoint `{serving.endpoint_name(system, server)}` has an identity of its own, which"
+        yield "  pulls the image and reads the model: whoever makes it needs the right to assign roles, or gives it"
+        yield "  `AcrPull` on the registry and `Storage Blob Data Reader` on the container. Callers need"
         yield "  `Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action` on it."
     for uri in sorted({uri for uri in sources(system) if datastore(uri) is None}):
         yield f"- The runner must be able to read `{uri}`, which is no datastore: prefer one."

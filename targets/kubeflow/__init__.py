@@ -11,6 +11,7 @@ from ctc.compiler.target import Capability, Support
 from ctc.targets.kfp_ir import pipeline_spec
 from ctc.targets.kfp_secrets import platform_spec
 from ctc.targets.kfp_yaml import as_yaml
+from ctc.targets.kubeflow import serving
 from ctc.targets.kubeflow.limits import limits
 from ctc.targets.kubeflow.resources import recurring_run
 
@@ -74,7 +75,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     ),
     "serving.capture": Capability(
         Support.EMULATED,
-        "KServe's logger writes to the bucket, where that is S3, and keeps every request: a share is not drawn",
+        "KServe's logger writes every request and answer to the bucket: a share is not drawn",
     ),
     "serving.instances": Capability(Support.NATIVE, "`minReplicas` and `maxReplicas` of the predictor"),
     "serving.online": Capability(
@@ -108,14 +109,16 @@ CAPABILITIES: Mapping[str, Capability] = {
 
 
 def emit(system: System) -> Bundle:
-    """The two pipelines, the recurring run of wake, and the fidelity report."""
+    """The two pipelines, the recurring run of wake, the servers, and the fidelity report."""
     table, features = fidelity_files(system, CAPABILITIES)
+    served = {path: as_yaml(document) for path, document in serving.documents(system).items()}
     artifacts = (
         table,
         features,
         Artifact("pipelines/train.yaml", _file(system.train, system.root)),
         Artifact("pipelines/wake.yaml", _file(system.wake, system.root)),
         Artifact("recurring-run.json", as_json(recurring_run(system))),
+        *(Artifact(path, content) for path, content in sorted(served.items())),
     )
     return Bundle(NAME, artifacts)
 

@@ -91,7 +91,8 @@ def _upload(system: System, server: Server) -> dict[str, Any]:
     }
     body["model"]["containerSpec"] = {
         "imageUri": server.image,
-        "command": [word.replace("{model}", MODEL_URI) for word in server.argv],
+        # The service would fill in `$(NAME)` of the user's own words too.
+        "command": [word.replace("$(", "$$(").replace("{model}", MODEL_URI) for word in server.argv],
         "env": [{"name": "CTC_SERVING", "value": server.name}],
         "ports": [{"containerPort": server.port}],
         "healthRoute": server.health,
