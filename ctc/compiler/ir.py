@@ -153,7 +153,8 @@ class Wakes(Value):
 class Server(Value):
     """A server of `serving`: the container, what it answers on, and at least how many of it run on which machine.
 
-    `capture` is the share of requests that is kept.
+    `capture` is the share of requests that is kept, `most` how many may run (None: never more than `count`), `argv`
+    the words of its command, with the placeholder `{model}`.
     """
 
     name: str
@@ -164,6 +165,24 @@ class Server(Value):
     capture: float
     count: int
     resources: Resources
+    most: int | None = None
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RolloutStep(Value):
+    """One step of a rollout: `kind` is smoke, mirror, approval or traffic; `share` that of the requests, 0 to 1."""
+
+    kind: str
+    share: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rollout(Value):
+    """How a version takes over at the server `serving`. Durations, gates and limits are wake's alone to judge."""
+
+    serving: str
+    steps: tuple[RolloutStep, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -187,6 +206,7 @@ class System(Value):
     gaps: tuple[str, ...] = ()
     """Paths of the spec that this version compiles and its steps refuse to run."""
     servers: tuple[Server, ...] = ()
+    rollout: Rollout | None = None
     scores: tuple[Pipeline, ...] = ()
     """One for each batch entry of `serving`, of the kind `score-` and its name."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,6 @@ from ctc.compiler.ir import (
     Pipeline,
     Ref,
     Runs,
-    Server,
     Spot,
     Step,
     System,
@@ -25,6 +23,7 @@ from ctc.compiler.ir import (
 )
 from ctc.compiler.machines import accelerated, on_nodes, resources
 from ctc.compiler.scoring import measurements, measuring_step, score_step
+from ctc.compiler.serving import rollout, servers, serving_features
 from ctc.compiler.training import fill_hyperparameters, plain
 from ctc.compiler.triggers import crons, meaning
 from ctc.language.spec import (
@@ -78,18 +77,11 @@ def lower(spec: Spec, target: str) -> System:
         settings=settings,
         features=_features(spec),
         gaps=spec.gaps_on(target),
-        servers=tuple(_servers(spec)),
+        servers=tuple(servers(spec)),
         scores=tuple(build.score(entry) for entry in batch.entries(spec)),
         outs=batch.outs(spec),
+        rollout=rollout(spec),
     )
-
-
-def _servers(spec: Spec) -> Iterator[Server]:
-    for entry in spec.serving:
-        online = entry.online
-        if online is not None:
-            about = (online.image, online.port, online.health, online.route, online.capture)
-            yield Server(entry.name, *about, entry.instances.min, resources(entry.resources))
 
 
 def bucket_uri(bucket: str, target: str = "") -> str:
@@ -381,7 +373,7 @@ def _features(spec: Spec) -> tuple[tuple[str, str], ...]:
             case PerformanceTrigger():
                 features.append(("trigger.performance", f"triggers.{trigger.name}"))
     features += [("step.gpu", path) for path in accelerated(spec)]
-    features += [("serving.online", f"serving.{entry.name}") for entry in spec.serving if entry.online is not None]
+    features += serving_features(spec)
     features += [("serving.batch", f"serving.{entry.name}") for entry in batch.entries(spec)]
     if spec.notifications:
         features.append(("notifications", "notifications"))

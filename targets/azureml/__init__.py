@@ -9,7 +9,7 @@ from ctc.compiler.bundle import Artifact, Bundle, as_json
 from ctc.compiler.fidelity import fidelity_files
 from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
-from ctc.targets.azureml import bootstrap, events, identities, pipeline, registry, staleness
+from ctc.targets.azureml import bootstrap, events, identities, pipeline, registry, serving, staleness
 from ctc.targets.azureml.limits import limits
 from ctc.targets.azureml.places import staleness_seconds
 from ctc.targets.azureml.schedules import schedules
@@ -51,9 +51,21 @@ CAPABILITIES: Mapping[str, Capability] = {
         "a pipeline job of its own; a schedule wakes at the instants of its cron, and wake submits it with the "
         "champion of that moment"
     ),
+    "rollout.approval": _emulated(
+        "held open in wake's state until enough of the named people have said yes to wake: no service is asked"
+    ),
+    "rollout.mirror": _native("`mirror_traffic` of the endpoint, in whole per cent and at most 50"),
+    "rollout.smoke": _native("a request to the candidate's deployment alone, by the header `azureml-model-deployment`"),
+    "rollout.traffic": _native("`traffic` of the endpoint, in whole per cent: one body for each step"),
+    "serving.capture": _native("`data_collector` of the deployment, into the workspace's own datastore"),
+    "serving.instances": _emulated(
+        "`min` is the number of instances of a deployment. Up to `max` it is scaled by Azure Monitor, whose autoscale "
+        "setting is yours to make: the bundle has none"
+    ),
     "serving.online": _emulated(
-        "a promotion tags the version in the registry, from which a server takes its model; this version deploys no "
-        "endpoint, and starts the server only where its answers are timed"
+        "the bundle has the endpoint, its deployments and each step of its rollout; this version deploys none of them. "
+        "A promotion tags the version in the registry. A deployment has no field for a command: the image serves by "
+        "itself, and finds the model's folder in `CTC_MODEL`"
     ),
     "staleness": _emulated(
         "an hourly Logic App asks the workspace's logs for train jobs that ended well, and an alert tells when it "
@@ -111,6 +123,7 @@ def emit(system: System) -> Bundle:
         **{f"pipelines/{kind}.yml": job for kind, job in jobs.items()},
         **{f"schedules/{name}.yml": schedule for name, schedule in schedules(system).items()},
         "registry/model.yml": registry.model(system),
+        **serving.documents(system),
     }
     documents: dict[str, Any] = {
         **{f"identities/role-{name}.json": role for name, role in identities.roles(system).items()},

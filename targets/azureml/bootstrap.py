@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.compiler.ir import System
-from ctc.targets.azureml import identities
+from ctc.targets.azureml import identities, serving
 from ctc.targets.azureml.events import topics
 from ctc.targets.azureml.places import datastore, sources, staleness_seconds, workspace_id
 from ctc.targets.azureml.staleness import TABLE, watch_name
@@ -119,6 +119,11 @@ def _by_hand(system: System) -> Iterator[str]:
         yield "- The workspace must have a user-assigned identity, as which steps read secrets. Its key vault must be"
         yield f"  `{settings['key_vault']}`, with its rights in Azure's roles and not in access policies."
     yield "- Images are pulled by the workspace: from another registry than its own, it needs a connection to it."
+    for server in system.servers:
+        yield f"- The endpoint `{serving.endpoint_name(system, server)}` has an identity of its own, which"
+        yield "  pulls the image and reads the model: whoever makes it needs the right to assign roles, or gives it"
+        yield "  `AcrPull` on the registry and `Storage Blob Data Reader` on the container. Callers need"
+        yield "  `Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action` on it."
     for uri in sorted({uri for uri in sources(system) if datastore(uri) is None}):
         yield f"- The runner must be able to read `{uri}`, which is no datastore: prefer one."
     for uri in sorted({uri for uri, _ in system.outs if datastore(uri) is None}):

@@ -9,7 +9,8 @@ from typing import Any
 
 from ctc.targets.azureml import check, events
 from ctc.targets.azureml.check import SECRET
-from ctc.targets.azureml.identities import LOGS, SECRET_ROLE
+from ctc.targets.azureml.check_serving import check_serving
+from ctc.targets.azureml.identities import LOGS, SECRET_ROLE, SERVE
 from ctc.targets.azureml.places import WORKFLOW_NAME, datastore
 from ctc.targets.azureml.registry import ALIAS
 
@@ -53,6 +54,7 @@ def _findings(files: Files) -> Iterator[str]:
     yield from _model(files["registry/model.yml"], train)
     yield from _events(files, wake)
     yield from _staleness(files, train)
+    yield from check_serving(files)
 
 
 def _identities(files: Files, wake: Mapping[str, Any]) -> Iterator[str]:
@@ -76,6 +78,7 @@ def _identities(files: Files, wake: Mapping[str, Any]) -> Iterator[str]:
     runner = {"client_id": identity["client_id"]} if "client_id" in identity else cluster
     blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
     needs = {_READS_ALL, f"{_ML}/jobs/write", f"{_ML}/models/versions/write", f"{blobs}/read", f"{blobs}/write"}
+    needs |= {*SERVE} if any(path.startswith("serving/") for path in files) else set()
     yield from _needed("runner", held.get(json.dumps(runner, sort_keys=True), set()), needs)
     readable = {
         grant["scope"].removeprefix("secret:")

@@ -30,6 +30,13 @@ _SUBMIT = (
     f"{_ML}/components/versions/write",
 )
 _REGISTER = (f"{_ML}/models/write", f"{_ML}/models/versions/write")
+SERVE = (
+    f"{_ML}/onlineEndpoints/write",
+    f"{_ML}/onlineEndpoints/deployments/write",
+    f"{_ML}/onlineEndpoints/deployments/delete",
+    f"{_ML}/onlineEndpoints/score/action",
+)
+"""What moves traffic: a wake brings versions up, asks them, shares the traffic, and takes old ones down."""
 _KEEP = (f"{_BLOBS}/read", f"{_BLOBS}/write", f"{_BLOBS}/add/action", f"{_BLOBS}/delete")
 _READ = (f"{_BLOBS}/read",)
 _WRITE = (f"{_BLOBS}/write", f"{_BLOBS}/add/action")
@@ -58,7 +65,7 @@ def role_name(system: System, name: str) -> str:
 def roles(system: System) -> dict[str, dict[str, Any]]:
     """Role definitions as `az role definition create` takes them, by a name for each."""
     made: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-        "runner": ("What the jobs do in the workspace", (*_SUBMIT, *_REGISTER), ()),
+        "runner": ("What the jobs do in the workspace", (*_SUBMIT, *_REGISTER, *(SERVE if system.servers else ())), ()),
         "keeper": ("What the jobs do with their own blobs", (), _KEEP),
         "reader": ("Reading the rows and files of the spec", (), _READ),
         "deployer": ("Deploying the bundle", _deployer(system), _KEEP),

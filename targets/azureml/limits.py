@@ -11,7 +11,7 @@ from ctc.compiler.ir import Step, System
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.language.value import Value
 from ctc.targets import gpus
-from ctc.targets.azureml import events, identities, schedules
+from ctc.targets.azureml import events, identities, schedules, serving
 from ctc.targets.azureml.machines import GPU_SIZES, SIZES, smallest
 from ctc.targets.azureml.pipeline import key, tries_seconds
 from ctc.targets.azureml.places import WORKFLOW_NAME, datastore, group_id, sources
@@ -31,6 +31,7 @@ class Limit(Value):
 _RESOURCES = "Azure Machine Learning, service limits (resource-limits-capacity)"
 _QUOTAS = "Azure Machine Learning, manage quotas (how-to-manage-quotas)"
 _ARM = "Azure/azure-resource-manager-schemas, 2026-05-01/Microsoft.MachineLearningServices.json"
+_SDK = "azure-ai-ml 1.35.2, constants/_endpoint.py and _schema/_endpoint/online/online_endpoint.py"
 _NAMES = "Azure Resource Manager, naming rules and restrictions (resource-name-rules)"
 
 LIMITS: Mapping[str, Limit] = {
@@ -44,6 +45,9 @@ LIMITS: Mapping[str, Limit] = {
     "component name": Limit(255, _ARM, "^[a-zA-Z0-9][a-zA-Z0-9\\-_]{0,254}$"),
     "workflow name": Limit(WORKFLOW_NAME, _NAMES, "Microsoft.Logic: workflows | resource group | 1-43"),
     "identity name": Limit(128, _NAMES, "Microsoft.ManagedIdentity: userAssignedIdentities | resource group | 3-128"),
+    "endpoint name": Limit(serving.ENDPOINT_NAME, _SDK, "MAX_NAME_LENGTH = 32"),
+    "mirrored": Limit(serving.MIRROR, _SDK, "value needs to be less than or equal to 50%"),
+    "shared": Limit(1, _SDK, "traffic = fields.Dict(keys=fields.Str(), values=fields.Int()"),
     "word": Limit(131_072, "Linux, execve(2)", "MAX_ARG_STRLEN (defined as the constant value 131072)"),
 }
 
@@ -99,7 +103,7 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = tuple(_settings(system))
     if settings:
         return settings
-    found = [*_names(system), *_schedules(system), *_events(system), *_sources(system)]
+    found = [*_names(system), *_schedules(system), *_events(system), *_sources(system), *_servers(system)]
     for pipeline in system.pipelines:
         for step in pipeline.steps():
             found += _step(step)
@@ -241,3 +245,23 @@ def _step(step: Step) -> Iterator[Diagnostic]:
             message = f"a word of {step.name}'s command is {len(text.encode())} bytes, Linux takes "
             message += str(LIMITS["word"].value - 1)
             yield _error("CT367", message, step.origin, "put the text into a file of training.code")
+
+
+def _servers(system: System) -> Iterator[Diagnostic]:
+    for server in system.servers:
+        path = f"serving.{server.name}"
+        if serving.machine(server) is None:
+            asked = f"{server.resources.cpu:g} vCPUs and {server.resources.memory_bytes / 1024**3:g} GiB"
+            advice = f"the biggest that hosts is {serving.HOSTING[-1].name}"
+            yield _error("CT364", f"no VM size that hosts has {asked}", f"{path}.resources", advice)
+        if server.count < 1:
+            message = "a managed deployment of Azure ML runs one instance at least"
+            yield _error("CT382", message, f"{path}.instances.min", "write 1")
+    for number, step in enumerate(() if system.rollout is None else system.rollout.steps):
+        path = f"rollout.steps.{number}.{step.kind}"
+        if abs(step.share * 100 - serving.percent(step.share)) > 1e-9:
+            message = f"Azure ML shares traffic in whole per cent, not {step.share * 100:g}%"
+            yield _error("CT383", message, path, f"write a whole per cent; source: {_source(LIMITS['shared'])}")
+        elif step.kind == "mirror" and serving.percent(step.share) > LIMITS["mirrored"].value:
+            message = f"Azure ML mirrors {LIMITS['mirrored'].value}% of the traffic at most, not {step.share * 100:g}%"
+            yield _error("CT384", message, path, f"source: {_source(LIMITS['mirrored'])}")

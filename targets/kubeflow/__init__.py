@@ -11,6 +11,7 @@ from ctc.compiler.target import Capability, Support
 from ctc.targets.kfp_ir import pipeline_spec
 from ctc.targets.kfp_secrets import platform_spec
 from ctc.targets.kfp_yaml import as_yaml
+from ctc.targets.kubeflow import serving
 from ctc.targets.kubeflow.limits import limits
 from ctc.targets.kubeflow.nodes import placements
 from ctc.targets.kubeflow.resources import recurring_run
@@ -74,10 +75,31 @@ CAPABILITIES: Mapping[str, Capability] = {
         "a pipeline of its own, which the first wake after an instant starts with the champion of that moment: up to "
         "trigger_policy.wake_every late",
     ),
+    "rollout.approval": Capability(
+        Support.EMULATED,
+        "held open in wake's state until enough of the named people have said yes to wake: no service is asked",
+    ),
+    "rollout.mirror": Capability(
+        Support.EMULATED,
+        "KServe copies no requests: the candidate is up beside the champion with `canaryTrafficPercent: 0`, and a mesh "
+        "or proxy of yours in front of the two has to send it the share (Istio's `mirror`). Where there is none, begin "
+        "with a small `traffic`",
+    ),
+    "rollout.smoke": Capability(
+        Support.NATIVE, "the candidate's revision has an address of its own, by `enable-tag-routing`"
+    ),
+    "rollout.traffic": Capability(
+        Support.NATIVE, "`canaryTrafficPercent` of KServe, in whole per cent and in its serverless mode only"
+    ),
+    "serving.capture": Capability(
+        Support.EMULATED,
+        "KServe's logger writes every request and answer to the bucket: a share is not drawn",
+    ),
+    "serving.instances": Capability(Support.NATIVE, "`minReplicas` and `maxReplicas` of the predictor"),
     "serving.online": Capability(
         Support.EMULATED,
-        "a promotion moves the registry's alias `champion`, from which a server takes its model; this version deploys "
-        "no endpoint, and starts the server only where its answers are timed",
+        "the bundle has the InferenceService of KServe and each step of its rollout; this version applies none of "
+        "them. A promotion moves the registry's alias `champion`. `{model}` is `/mnt/models`, into which KServe copies",
     ),
     "staleness": Capability(Support.EMULATED, "told by the next wake; while no wake comes, nobody is told"),
     "trigger.event": Capability(
@@ -105,8 +127,9 @@ CAPABILITIES: Mapping[str, Capability] = {
 
 
 def emit(system: System) -> Bundle:
-    """The pipelines, the recurring run of wake, and the fidelity report."""
+    """The pipelines, the recurring run of wake, the servers, and the fidelity report."""
     table, features = fidelity_files(system, CAPABILITIES)
+    served = {path: as_yaml(document) for path, document in serving.documents(system).items()}
     artifacts = (
         table,
         features,
@@ -114,6 +137,7 @@ def emit(system: System) -> Bundle:
         Artifact("pipelines/train.yaml", _file(system, system.train)),
         Artifact("pipelines/wake.yaml", _file(system, system.wake)),
         Artifact("recurring-run.json", as_json(recurring_run(system))),
+        *(Artifact(path, content) for path, content in sorted(served.items())),
     )
     return Bundle(NAME, artifacts)
 

@@ -10,6 +10,8 @@ from ctc.compiler.ir import Pipeline, Step, System
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.targets.kfp_ir import PIPELINE_NAME
 from ctc.targets.kfp_words import Limit, Service, document, environment, words
+from ctc.targets.kubeflow import serving
+from ctc.targets.kubeflow.check_serving import NAME_LENGTH
 from ctc.targets.kubeflow.nodes import labels
 
 PIPELINE_NAME_LENGTH = Limit(128, "kubeflow/pipelines backend/src/common/util/length.go; kfp dsl/utils.py")
@@ -17,6 +19,7 @@ NAMESPACE_LENGTH = Limit(63, "kubeflow/pipelines backend/src/common/util/length.
 PARAMETER_BYTES = Limit(10_000, "kubeflow/pipelines backend/src/apiserver consts.go, MaxParameterBytes")
 UPLOAD_BYTES = Limit(32 * 1024**2, "kubeflow/pipelines backend/src/apiserver const.go")
 WAKE_SECONDS = Limit(1, "kubeflow/pipelines v2beta1 PeriodicSchedule.interval_second, a whole number")
+SERVICE_NAME_LENGTH = Limit(NAME_LENGTH, "RFC 1123 label of 63 for the revision NAME-predictor-00001; 2026-11")
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 SERVICE = Service("Kubeflow", (("/kfp-workspace", "the mount of Kubeflow's own workspace"),))
@@ -24,7 +27,7 @@ SERVICE = Service("Kubeflow", (("/kfp-workspace", "the mount of Kubeflow's own w
 
 def limits(system: System) -> tuple[Diagnostic, ...]:
     """Every limit of Kubeflow that this system would meet."""
-    found = [*_names(system), *_wakes(system)]
+    found = [*_names(system), *_wakes(system), *_servers(system)]
     for pipeline in (system.train, system.wake, *system.scores):
         documents = {step.name: json.dumps(step.document) for step in pipeline.steps()}
         found += _sizes(pipeline, documents, system.target)
@@ -68,6 +71,23 @@ def _wakes(system: System) -> Iterator[Diagnostic]:
             "trigger_policy.wake_every",
             "write a whole number of seconds, 1 or more",
         )
+
+
+def _servers(system: System) -> Iterator[Diagnostic]:
+    for server in system.servers:
+        path = f"serving.{server.name}"
+        length = len(serving.service_name(system, server))
+        if length > SERVICE_NAME_LENGTH.value:
+            message = f"the InferenceService of `{server.name}` has a name of {length} characters, KServe takes "
+            message += str(SERVICE_NAME_LENGTH.value)
+            yield _error("CT385", message, path, "shorten the name of the server, or of the system")
+        if server.capture and not system.root.startswith(serving.STORES):
+            message = f"KServe keeps requests in buckets of S3 and Google only, not in {system.root}"
+            yield _error("CT386", message, f"{path}.online.capture", "leave `capture` out, or name such a bucket")
+    for number, step in enumerate(() if system.rollout is None else system.rollout.steps):
+        if step.kind == "traffic" and abs(step.share * 100 - serving.percent(step.share)) > 1e-9:
+            message = f"KServe shares traffic in whole per cent, not {step.share * 100:g}%"
+            yield _error("CT387", message, f"rollout.steps.{number}.traffic", "write a whole per cent, 1% or more")
 
 
 def _sizes(pipeline: Pipeline, documents: Mapping[str, str], target: str) -> Iterator[Diagnostic]:

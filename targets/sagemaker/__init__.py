@@ -42,6 +42,17 @@ CAPABILITIES: Mapping[str, Capability] = {
         "none ended well"
     ),
     "notifications": Capability(Support.EMULATED, "sent by our wake step; while no wake comes, nothing is sent"),
+    "rollout.approval": _emulated(
+        "held open in wake's state until enough of the named people have said yes to wake: no service is asked"
+    ),
+    "rollout.mirror": _native("a shadow variant of the endpoint"),
+    "rollout.smoke": _native("a request to the candidate's variant alone, by `TargetVariant`"),
+    "rollout.traffic": _native("the weights of the endpoint's two variants: one body for each step"),
+    "serving.capture": _native("the endpoint's data capture, into the bucket"),
+    "serving.instances": _emulated(
+        "`min` is the number of instances of a variant. Up to `max` it is scaled by Application Auto Scaling, whose "
+        "policy is yours to make: the bundle has none"
+    ),
     "serving.online": Capability(
         Support.EMULATED,
         "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "

@@ -12,7 +12,7 @@ from ctc.compiler.ir import System
 from ctc.compiler.target import Capability, Support
 from ctc.targets.kfp_yaml import as_yaml
 from ctc.targets.shim import NO_MPI
-from ctc.targets.vertex import bootstrap, events, identities, registry, staleness
+from ctc.targets.vertex import bootstrap, events, identities, registry, serving, staleness
 from ctc.targets.vertex.limits import limits
 from ctc.targets.vertex.pipeline import pipeline_job
 from ctc.targets.vertex.schedules import schedules
@@ -49,9 +49,23 @@ CAPABILITIES: Mapping[str, Capability] = {
         "a pipeline of its own; a schedule wakes at the instants of its cron, and wake starts it with the champion of "
         "that moment"
     ),
+    "rollout.approval": _emulated(
+        "held open in wake's state until enough of the named people have said yes to wake: no service is asked"
+    ),
+    "rollout.mirror": _emulated(
+        "an endpoint copies no requests: the candidate gets an endpoint of its own, and whoever calls the live one, or "
+        "a proxy in front of it, has to send the share there too. Where nobody can, begin with a small `traffic`"
+    ),
+    "rollout.smoke": _emulated(
+        "a model without traffic is asked by nobody: the candidate gets an endpoint of its own, which is asked"
+    ),
+    "rollout.traffic": _native("the endpoint's `trafficSplit`, in whole per cent: one body for each step"),
+    "serving.capture": _native("request-response logging of the endpoint into a table of BigQuery"),
+    "serving.instances": _native("`minReplicaCount` and `maxReplicaCount` of the deployed model; at least one runs"),
     "serving.online": _emulated(
-        "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "
-        "deploys no endpoint, and starts the server only where its answers are timed"
+        "the bundle has the requests of the endpoint, of the model on it and of each step of its rollout; this version "
+        "sends none of them. A promotion moves the alias `champion` of the registry. `{model}` is the URI of the "
+        "service's own copy of the model in Cloud Storage, and no folder: the server reads it from there"
     ),
     "staleness": _emulated(
         "an hourly workflow asks the service for train pipelines that ended well, and an alert policy alarms when it "
@@ -116,6 +130,7 @@ def emit(system: System) -> Bundle:
         **{f"identities/role-{name}.json": body for name, body in identities.roles(system).items()},
         "identities/grants.json": {"version": 1, "grants": identities.grants(system)},
         "registry/model.json": registry.upload(system),
+        **serving.documents(system),
         **_alarm(system),
         **_triggers(system),
     }

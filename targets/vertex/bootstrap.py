@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.compiler.ir import System
-from ctc.targets.vertex import identities
+from ctc.targets.vertex import identities, serving
 from ctc.targets.vertex.events import topics
 from ctc.targets.vertex.machines import smallest
 from ctc.targets.vertex.staleness import staleness_seconds
@@ -137,6 +137,10 @@ def _by_hand(system: System, project: str) -> Iterator[str]:
         yield f"- `{system.settings['network']}` needs private services access, for the jobs to be peered with it."
     for accelerator, count in sorted(_accelerators(system).items()):
         yield f"- The region's quota for custom training must allow {count} of `{accelerator}`: it starts low."
+    for server in system.servers:
+        if server.capture:
+            yield f"- The dataset of `{serving.table(system, server)}` must exist, and that table must not: the"
+            yield "  endpoint makes it, for which Vertex AI's agent needs `roles/bigquery.dataEditor` on the dataset."
     for event, topic in topics(system).items():
         yield f"- The topic `{topic}` of the event `{event}` must exist, and be in the project `{project}`."
     if staleness_seconds(system) is not None:

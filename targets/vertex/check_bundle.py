@@ -8,6 +8,8 @@ from typing import Any
 
 from ctc.targets.vertex import check
 from ctc.targets.vertex.check import SECRET, plain_outputs
+from ctc.targets.vertex.check_serving import check_serving
+from ctc.targets.vertex.identities import SERVE
 from ctc.targets.vertex.pipeline import LABEL_LENGTH, payload
 
 _WIDE = re.compile(r"roles/(owner|editor|viewer|.*[aA]dmin|aiplatform\.user|storage\..*)")
@@ -45,6 +47,7 @@ def _findings(files: Files) -> Iterator[str]:
     yield from _model(files["registry/model.json"], train)
     yield from _events(files, wake)
     yield from _staleness(files, train)
+    yield from check_serving(files)
 
 
 def _identities(files: Files, train: Mapping[str, Any]) -> Iterator[str]:
@@ -68,7 +71,9 @@ def _identities(files: Files, train: Mapping[str, Any]) -> Iterator[str]:
         for member in grant["binding"]["members"]:
             name = grant["binding"]["role"].rpartition("/")[2]
             held.setdefault(member, set()).update(roles.get(name, {grant["binding"]["role"]}))
-    yield from _needed(runner, held.get(runner, set()), _runner_needs(train))
+    yield from _needed(
+        runner, held.get(runner, set()), _runner_needs(train, any(path.startswith("serving/") for path in files))
+    )
     readable = {
         grant["resource"].removeprefix("//secretmanager.googleapis.com/")
         for grant in files["identities/grants.json"]["grants"]
@@ -108,11 +113,11 @@ def _outs(files: Files, scores: list[Any]) -> Iterator[str]:
     yield from (f"identities: somebody may write to {out}, which no batch job does" for out in sorted(held - wanted))
 
 
-def _runner_needs(train: Mapping[str, Any]) -> set[str]:
+def _runner_needs(train: Mapping[str, Any], serves: bool) -> set[str]:
     needs = {"aiplatform.pipelineJobs.create", "aiplatform.models.upload", "storage.objects.create", _ACT_AS}
     if any(payload(executor) for executor in train["pipelineSpec"]["deploymentSpec"]["executors"].values()):
         needs |= {"aiplatform.customJobs.create", "aiplatform.customJobs.get"}
-    return needs
+    return needs | (set(SERVE) if serves else set())
 
 
 def _needed(member: str, held: set[str], needs: set[str]) -> Iterator[str]:

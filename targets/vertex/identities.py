@@ -47,6 +47,16 @@ _REGISTRY = (
 )
 _LAUNCH = ("aiplatform.pipelineJobs.create", "aiplatform.pipelineJobs.get", "aiplatform.pipelineJobs.list")
 _JOBS = ("aiplatform.customJobs.cancel", "aiplatform.customJobs.create", "aiplatform.customJobs.get")
+SERVE = (
+    "aiplatform.endpoints.create",
+    "aiplatform.endpoints.deploy",
+    "aiplatform.endpoints.get",
+    "aiplatform.endpoints.list",
+    "aiplatform.endpoints.predict",
+    "aiplatform.endpoints.undeploy",
+    "aiplatform.endpoints.update",
+)
+"""What moves traffic: a wake brings versions up, asks them, shares the traffic, and takes old ones down."""
 _LOGS = ("logging.logEntries.create",)
 _OBJECTS = ("storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list")
 _READ = ("storage.objects.get", "storage.objects.list")
@@ -107,7 +117,14 @@ def roles(system: System) -> dict[str, dict[str, Any]]:
     made = {
         "runner": (
             "what the pipelines do in Vertex AI",
-            (*_METADATA, *_REGISTRY, *_LAUNCH, *(_JOBS if launches else ()), *_LOGS),
+            (
+                *_METADATA,
+                *_REGISTRY,
+                *_LAUNCH,
+                *(_JOBS if launches else ()),
+                *(SERVE if system.servers else ()),
+                *_LOGS,
+            ),
         ),
         "keeper": ("what the pipelines do with their own objects", _OBJECTS),
         "reader": ("reading the rows and files of the spec", _READ),

@@ -14,7 +14,7 @@ from ctc.diagnostics import Diagnostic, Severity
 from ctc.targets import gpus, kfp_words
 from ctc.targets.kfp_ir import PIPELINE_NAME
 from ctc.targets.kfp_words import ARGUMENT_BYTES, Limit, Service
-from ctc.targets.vertex import check, events, schedules
+from ctc.targets.vertex import check, events, schedules, serving
 from ctc.targets.vertex.machines import GPU_TYPES, MACHINE_TYPES, disk_gb, smallest
 from ctc.targets.vertex.pipeline import job_seconds, launches_job, payload, pipeline_job
 
@@ -29,6 +29,7 @@ LIMITS: Mapping[str, Limit] = {
     "environment": Limit(100, f"{_DISCOVERY}: ContainerSpec.env"),
     "disk": Limit(64_000, "Compute Engine, size of a persistent disk in GB"),
     "runtime": Limit(604_800, f"{_DISCOVERY}: Scheduling.timeout, of which 7 days is the default; in seconds"),
+    "replicas": Limit(1, f"{_DISCOVERY}: DedicatedResources.minReplicaCount, the least"),
     "workflow": Limit(63, "discovery document eventarc.v1: id of a trigger; workflows.v1 takes 64"),
     "workflow memory": Limit(512 * 1024, "Workflows, quotas and limits: variables of one execution, in bytes"),
 }
@@ -74,7 +75,14 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = tuple(_settings(system))
     if settings:
         return settings
-    found = [*_names(system), *_every(system), *_crons(system), *_memory(system), *_outs(system)]
+    found = [
+        *_names(system),
+        *_every(system),
+        *_crons(system),
+        *_memory(system),
+        *_outs(system),
+        *_servers(system),
+    ]
     for pipeline in system.pipelines:
         for step in pipeline.steps():
             found += [*_machine(step), *_time(step), *kfp_words.words(step, SERVICE)]
@@ -210,6 +218,28 @@ def _time(step: Step) -> Iterator[Diagnostic]:
             "training.timeout",
             "lower training.timeout or training.retries; work goes on from the checkpoints",
         )
+
+
+def _servers(system: System) -> Iterator[Diagnostic]:
+    for server in system.servers:
+        path = f"serving.{server.name}"
+        if serving.machine(server) is None:
+            biggest = MACHINE_TYPES[-1]
+            asked = f"{server.resources.cpu:g} vCPUs and {server.resources.memory_bytes / 1024**3:g} GiB"
+            advice = f"the biggest is {biggest.name} with {biggest.cpu} vCPUs and {biggest.memory_gib:g} GiB"
+            yield _error("CT375", f"no listed machine type has {asked}", f"{path}.resources", advice)
+        if server.count < LIMITS["replicas"].value:
+            message = f"an endpoint of Vertex AI keeps {LIMITS['replicas'].value} replica at least"
+            yield _error("CT380", message, f"{path}.instances.min", "write 1")
+        length = len(f"{serving.display_name(system, server)}-candidate")
+        if length > LIMITS["display name"].value:
+            message = f"the endpoint of `{server.name}` has a name of {length} characters, Vertex AI takes "
+            message += str(LIMITS["display name"].value)
+            yield _error("CT372", message, path, "shorten the name of the server")
+    for number, step in enumerate(() if system.rollout is None else system.rollout.steps):
+        if step.kind == "traffic" and abs(step.share * 100 - serving.percent(step.share)) > 1e-9:
+            message = f"Vertex AI shares traffic in whole per cent, not {step.share * 100:g}%"
+            yield _error("CT381", message, f"rollout.steps.{number}.traffic", "write a whole per cent, 1% or more")
 
 
 def _variables(step: Step) -> Iterator[Diagnostic]:

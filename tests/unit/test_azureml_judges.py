@@ -81,7 +81,17 @@ def template(path):
         found += unlike(body, read.serialize() if hasattr(read, "serialize") else read.as_dict(), resource["type"])
     return {"passed": not found, "said": found}
 
+def serving(path):
+    from azure.ai.ml import load_online_deployment, load_online_endpoint
+
+    if "deployment" in path:
+        loaded = load_online_deployment(path)
+        return {"passed": True, "said": "", "rest": plain(loaded._to_rest_object("westeurope"))}
+    loaded = load_online_endpoint(path)
+    return {"passed": True, "said": "", "rest": plain(loaded._to_rest_online_endpoint("westeurope"))}
+
 judges = {
+    "serving": serving,
     "components": component, "events": template, "pipelines": job, "registry": model, "schedules": schedule,
     "staleness": template,
 }
@@ -123,7 +133,7 @@ def judge(folder: Path, files: dict[str, Any]) -> dict[str, Any]:
 
 
 def judged(files: dict[str, Any]) -> dict[str, Any]:
-    kinds = ("components/", "events/", "pipelines/", "registry/", "schedules/", "staleness/")
+    kinds = ("components/", "events/", "pipelines/", "registry/", "schedules/", "serving/", "staleness/")
     return {path: document for path, document in files.items() if path.startswith(kinds)}
 
 
@@ -146,7 +156,7 @@ def test_every_file_loads_and_is_valid(bundle: dict[str, Any], verdict: dict[str
     assert {path: told["said"] for path, told in verdict["files"].items() if not told["passed"]} == {}
     assert set(judged(bundle)) < set(verdict["files"])
     assert {path.split("/")[0] for path in verdict["files"]} == {
-        "components", "events", "pipelines", "registry", "schedules", "staleness",
+        "components", "events", "pipelines", "registry", "schedules", "serving", "staleness",
     }  # fmt: skip
 
 
@@ -194,6 +204,19 @@ def test_triggers_keep_their_meaning(verdict: dict[str, Any]) -> None:
     assert files["schedules/on-weekly.yml"]["rest"] == {
         "triggerType": "Cron", "expression": "30 2 * * 1", "timeZone": "W. Europe Standard Time",
     }  # fmt: skip
+
+
+def test_what_is_served_keeps_its_meaning(verdict: dict[str, Any]) -> None:
+    """In what the SDK would send: one deployment without traffic, a mirror, then the traffic."""
+    files = verdict["files"]
+    deployment = files["serving/api/rollout-0-deployment.yml"]["rest"]["properties"]
+    mirror = files["serving/api/rollout-2-mirror-10.yml"]["rest"]["properties"]
+    moved = files["serving/api/rollout-4-traffic-100.yml"]["rest"]["properties"]
+
+    assert (deployment["instanceType"], deployment["modelMountPath"]) == ("Standard_F4s_v2", "/var/ctc/model")
+    assert deployment["dataCollector"]["collections"]["request"]["samplingRate"] == 1.0
+    assert (mirror["traffic"], mirror["mirrorTraffic"]) == ({"champion": 100, "candidate": 0}, {"candidate": 10})
+    assert (moved["traffic"], moved["mirrorTraffic"]) == ({"champion": 0, "candidate": 100}, {"candidate": 0})
 
 
 def test_the_time_zones_are_those_of_the_sdk_and_of_cldr(verdict: dict[str, Any]) -> None:

@@ -125,6 +125,9 @@ ASKED = (EVENT, *APP, "actions", "shake", "else", "actions")
 WATCH = (ALARM, *APP, "actions")
 LOOP = "${{parent.jobs.record.outputs.ctc_result}}"
 
+API = "serving/api"
+ROUTES = ("environment", "inference_config")
+
 MUTATIONS: dict[str, Callable[[Files], None]] = {
     "an unknown field of the job": at(TRAIN, "on_finalize", value="record"),
     "a job that is no pipeline": at(TRAIN, "type", value="command"),
@@ -267,6 +270,47 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
     "a watch that asks once a month": at(ALARM, *APP, "triggers", "hourly", "recurrence", "frequency", value="Month"),
     "an alarm that is off": at(ALARM, "resources", 1, "properties", "enabled", value=False),
     "an alarm on something else": at(ALARM, "resources", 1, "properties", "scopes", value=["x"]),
+    "an endpoint with traffic before its deployment": at(f"{API}/endpoint.yml", "traffic", value={"champion": 100}),
+    "an endpoint of 33 signs": text(f"{API}/endpoint.yml", "checkout-fraud-api", "x" * 33),
+    "an endpoint with a key": at(f"{API}/endpoint.yml", "auth_mode", value="key"),
+    "an endpoint as nobody": at(f"{API}/endpoint.yml", "identity", "type", value="none"),
+    "an endpoint of nobody": at(f"{API}/endpoint.yml", "tags", value={}),
+    "a deployment of another endpoint": at(f"{API}/deployment.yml", "endpoint_name", value="other"),
+    "a deployment of another model": at(f"{API}/deployment.yml", "model", value="azureml:other:1"),
+    "a server that is told another folder": at(
+        f"{API}/deployment.yml", "environment_variables", "CTC_MODEL", value="/opt/model"
+    ),
+    "a server without an image": at(f"{API}/deployment.yml", "environment", "image", value=""),
+    "a server without a route": without(f"{API}/deployment.yml", *ROUTES, "readiness_route"),
+    "a route that is no path": at(f"{API}/deployment.yml", *ROUTES, "scoring_route", "path", value="score"),
+    "a route on another port": at(f"{API}/deployment.yml", *ROUTES, "scoring_route", "port", value=81),
+    "a server on a size that is none": at(f"{API}/deployment.yml", "instance_type", value="Standard_D4s_v3"),
+    "a server without instances": at(f"{API}/deployment.yml", "instance_count", value=0),
+    "a request of an hour": at(f"{API}/deployment.yml", "request_settings", "request_timeout_ms", value=3_600_000),
+    "a server that has to start at once": at(f"{API}/deployment.yml", "liveness_probe", "failure_threshold", value=1),
+    "a capture of more than all": at(f"{API}/deployment.yml", "data_collector", "sampling_rate", value=100.0),
+    "a capture of answers only": without(f"{API}/deployment.yml", "data_collector", "collections", "request"),
+    "a first model without traffic": at(f"{API}/traffic.yml", "traffic", value={"champion": 0}),
+    "a smaller candidate": at(f"{API}/rollout-0-deployment.yml", "instance_count", value=1),
+    "a candidate in place of the champion": at(f"{API}/rollout-0-deployment.yml", "name", value="champion"),
+    "a mirror of most": at(f"{API}/rollout-2-mirror-10.yml", "mirror_traffic", "candidate", value=51),
+    "a mirror of nothing": at(f"{API}/rollout-2-mirror-10.yml", "mirror_traffic", value={}),
+    "a mirror to the champion": at(f"{API}/rollout-2-mirror-10.yml", "mirror_traffic", value={"champion": 10}),
+    "a mirror that moves traffic": at(
+        f"{API}/rollout-2-mirror-10.yml", "traffic", value={"champion": 90, "candidate": 10}
+    ),
+    "a mirror that does not end": without(f"{API}/rollout-3-traffic-10.yml", "mirror_traffic"),
+    "a step of more than all": at(f"{API}/rollout-3-traffic-10.yml", "traffic", "champion", value=95),
+    "a step of half a per cent": at(
+        f"{API}/rollout-3-traffic-10.yml", "traffic", value={"champion": 99.5, "candidate": 0.5}
+    ),
+    "a step of another share": at(
+        f"{API}/rollout-3-traffic-10.yml", "traffic", value={"champion": 80, "candidate": 20}
+    ),
+    "a step that opens the endpoint": at(f"{API}/rollout-3-traffic-10.yml", "auth_mode", value="key"),
+    "a rollout without an end": without(f"{API}/rollout-4-traffic-100.yml"),
+    "a rollout that cannot be taken back": without(f"{API}/rollout-back.yml"),
+    "a runner that cannot move traffic": forgets(RUNNER, "/onlineEndpoints/write"),
     "an alarm on runs that ended well": text(ALARM, "RunsFailed", "RunsSucceeded"),
 }
 

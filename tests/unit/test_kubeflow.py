@@ -47,7 +47,8 @@ from ctc.language.spec import (
     Trigger,
     TriggerPolicy,
 )
-from ctc.language.spec.serving import Notification, Online, Serving
+from ctc.language.spec.promotion import Approval
+from ctc.language.spec.serving import Instances, Notification, Online, Rollout, RolloutStep, Serving, Smoke
 from ctc.steps.task import StepFailed
 from ctc.targets import kubeflow
 from ctc.targets.kfp_check import check
@@ -155,7 +156,15 @@ def test_every_feature_has_a_capability(spec: Spec) -> None:
         triggers=(*spec.triggers, *watching),
         trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
         notifications=(Notification("team", "email", {}, ("failed",)),),
-        serving=(Serving("api", Online("i", ("serve",), 8080, "/health", "/predict")),),
+        serving=(Serving("api", Online("i", ("serve",), 8080, "/health", "/predict", 0.5), instances=Instances(2)),),
+        rollout=Rollout(
+            (
+                RolloutStep(smoke=Smoke("ask.json")),
+                RolloutStep(mirror=0.1),
+                RolloutStep(approval=Approval(any_of=("ann",))),
+                RolloutStep(traffic=1.0),
+            )
+        ),
     )
 
     found = set()

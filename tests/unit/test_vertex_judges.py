@@ -23,6 +23,15 @@ BODIES = {
     "registry/": ("aiplatform.v1", "GoogleCloudAiplatformV1UploadModelRequest"),
     "identities/account-": ("iam.v1", "CreateServiceAccountRequest"),
     "identities/role-": ("iam.v1", "CreateRoleRequest"),
+    "serving/api/endpoint": ("aiplatform.v1", "GoogleCloudAiplatformV1Endpoint"),
+    "serving/api/candidate/endpoint": ("aiplatform.v1", "GoogleCloudAiplatformV1Endpoint"),
+    "serving/api/model": ("aiplatform.v1", "GoogleCloudAiplatformV1UploadModelRequest"),
+    "serving/api/deploy": ("aiplatform.v1", "GoogleCloudAiplatformV1DeployModelRequest"),
+    "serving/api/candidate/deploy": ("aiplatform.v1", "GoogleCloudAiplatformV1DeployModelRequest"),
+    "serving/api/rollout-0-deploy": ("aiplatform.v1", "GoogleCloudAiplatformV1DeployModelRequest"),
+    "serving/api/rollout-3-traffic-10": ("aiplatform.v1", "GoogleCloudAiplatformV1Endpoint"),
+    "serving/api/rollout-4-traffic-100": ("aiplatform.v1", "GoogleCloudAiplatformV1Endpoint"),
+    "serving/api/rollout-back": ("aiplatform.v1", "GoogleCloudAiplatformV1Endpoint"),
     "events/fraud-ops-alert.trigger.json": ("eventarc.v1", "Trigger"),
     "events/fraud-ops-alert.workflow.json": ("workflows.v1", "Workflow"),
     "staleness/workflow.json": ("workflows.v1", "Workflow"),
@@ -158,6 +167,23 @@ def test_the_protocol_buffers_take_every_body(bundle: dict[str, Any]) -> None:
             made = types.Schedule.from_json(json.dumps(body), ignore_unknown_fields=False)
             assert made.max_concurrent_active_run_count == 1
             assert made.create_pipeline_job_request.pipeline_job.service_account.startswith("fraud-ct@")
+
+
+def test_the_protocol_buffers_take_what_is_served(bundle: dict[str, Any]) -> None:
+    types = sdk().types
+    kinds = {
+        "model": types.UploadModelRequest,
+        "deploy": types.DeployModelRequest,
+        "0-deploy": types.DeployModelRequest,
+    }
+    served = {path: body for path, body in bundle.items() if path.startswith("serving/")}
+    for path, body in served.items():
+        name = path.rpartition("/")[2].removesuffix(".json").removeprefix("rollout-")
+        kinds.get(name, types.Endpoint).from_json(json.dumps(body), ignore_unknown_fields=False)
+    endpoint = types.Endpoint.from_json(json.dumps(bundle["serving/api/endpoint.json"]))
+
+    assert len(served) == 9
+    assert endpoint.predict_request_response_logging_config.sampling_rate == 1.0
 
 
 def test_the_protocol_buffers_take_the_custom_job(bundle: dict[str, Any]) -> None:

@@ -101,6 +101,11 @@ def no_secret(files: Files) -> None:
 SPEC = (TRAIN, "pipelineSpec")
 POOL = ("job_spec", "worker_pool_specs", 0)
 
+API = "serving/api"
+CONTAINER = ("model", "containerSpec")
+LOGGING = ("predictRequestResponseLoggingConfig",)
+MACHINE = ("deployedModel", "dedicatedResources", "machineSpec")
+
 MUTATIONS: dict[str, Callable[[Files], None]] = {
     "an unknown field of the job": at(TRAIN, "pipelineJobId", value="x"),
     "a display name of 129 characters": at(TRAIN, "displayName", value="x" * 129),
@@ -229,6 +234,47 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
     "an alarm that is blind to a dead watch": without(ALARM, "conditions", 1),
     "an alarm that needs both": at(ALARM, "combiner", value="AND"),
     "an hour that starts another workflow": text("staleness/scheduler-job.json", "workflows/checkout", "workflows/x"),
+    "a server of another model": at(f"{API}/model.json", "modelId", value="other"),
+    "a server without a command": at(f"{API}/model.json", *CONTAINER, "command", value=[]),
+    "a command with a hole": at(f"{API}/model.json", *CONTAINER, "command", 0, value="{model}"),
+    "a server without an image": at(f"{API}/model.json", *CONTAINER, "imageUri", value=""),
+    "a route that is no path": at(f"{API}/model.json", *CONTAINER, "predictRoute", value="invocations"),
+    "two ports": text(f"{API}/model.json", '{"containerPort": 8080}', '{"containerPort": 8080}, {"containerPort": 81}'),
+    "health on another port": at(f"{API}/model.json", *CONTAINER, "startupProbe", "httpGet", "port", value=81),
+    "a server that has to start at once": at(
+        f"{API}/model.json", *CONTAINER, "startupProbe", "failureThreshold", value=1
+    ),
+    "an endpoint of nobody": at(f"{API}/endpoint.json", "labels", value={}),
+    "an endpoint in another network": without(f"{API}/endpoint.json", "network"),
+    "an endpoint under no key": without(f"{API}/endpoint.json", "encryptionSpec"),
+    "an endpoint without a name": at(f"{API}/endpoint.json", "displayName", value=""),
+    "a capture of more than all": at(f"{API}/endpoint.json", *LOGGING, "samplingRate", value=100),
+    "a capture to a bucket": at(f"{API}/endpoint.json", *LOGGING, "bigqueryDestination", "outputUri", value="gs://x/y"),
+    "a deployment of a version that may not be": text(f"{API}/deploy.json", "@unset", "@1"),
+    "a server as the project's own account": at(f"{API}/deploy.json", "deployedModel", "serviceAccount", value=""),
+    "a server on a machine that is none": at(f"{API}/deploy.json", *MACHINE, "machineType", value="n9-mega-7"),
+    "no replicas": at(f"{API}/deploy.json", *MACHINE[:2], "minReplicaCount", value=0),
+    "fewer replicas at most than at least": at(f"{API}/deploy.json", *MACHINE[:2], "maxReplicaCount", value=1),
+    "a first model without traffic": at(f"{API}/deploy.json", "trafficSplit", value={"0": 50, "champion": 50}),
+    "a smaller candidate": at(f"{API}/rollout-0-deploy.json", *MACHINE[:2], "minReplicaCount", value=1),
+    "a candidate with traffic at once": at(
+        f"{API}/rollout-0-deploy.json", "trafficSplit", value={"champion": 0, "0": 100}
+    ),
+    "a candidate on the live endpoint": at(f"{API}/candidate/endpoint.json", "displayName", value="checkout-fraud-api"),
+    "a step of more than all": at(f"{API}/rollout-3-traffic-10.json", "trafficSplit", "champion", value=95),
+    "a step of half a per cent": at(
+        f"{API}/rollout-3-traffic-10.json", "trafficSplit", value={"champion": 99.5, "candidate": 0.5}
+    ),
+    "a step to another model": at(f"{API}/rollout-3-traffic-10.json", "trafficSplit", value={"champion": 90, "x": 10}),
+    "a step of another share": at(
+        f"{API}/rollout-3-traffic-10.json", "trafficSplit", value={"champion": 80, "candidate": 20}
+    ),
+    "a rollout without an end": without(f"{API}/rollout-4-traffic-100.json"),
+    "a rollout that cannot be taken back": without(f"{API}/rollout-back.json"),
+    "a rollout back to the candidate": at(
+        f"{API}/rollout-back.json", "trafficSplit", value={"champion": 0, "candidate": 100}
+    ),
+    "a runner that cannot move traffic": forgets(RUNNER, "aiplatform.endpoints.update"),
     "an hour that starts as another account": text("staleness/scheduler-job.json", "checkout-fraud-waker@", "x@"),
 }
 
