@@ -114,11 +114,16 @@ def of_job(record: Mapping[str, Any]) -> tuple[Notice, ...]:
 
 
 def of_wake(
-    record: Mapping[str, Any], *, question: str = "", judged: Mapping[str, Mapping[str, Any]] | None = None
+    record: Mapping[str, Any],
+    *,
+    question: str = "",
+    judged: Mapping[str, Mapping[str, Any]] | None = None,
+    held: bool = True,
 ) -> tuple[Notice, ...]:
     """What a wake's record tells, one notice for each event.
 
-    `question` is the id of what waits for approval, `judged` the attempt's record of each version that is known.
+    `question` is the id of what waits for approval, `judged` the attempt's record of each version that is known, `held`
+    whether triggers are held since, which a rollout that could not be judged, or was refused, does not do.
     A run that was held back is told by nobody but the budget.
     """
     found: dict[Event, list[str]] = {}
@@ -135,7 +140,7 @@ def of_wake(
     for line in _drift(record):
         found.setdefault("drifted", []).append(line)
     return tuple(
-        _notice(event, record, lines, _advice(event, about.get(event, str(record["id"])), question))
+        _notice(event, record, lines, _advice(event, about.get(event, str(record["id"])), question, held))
         for event, lines in found.items()
     )
 
@@ -183,12 +188,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _advice(event: Event, record: str, question: str) -> str:
+def _advice(event: Event, record: str, question: str, held: bool) -> str:
     show = f"ctc runs show {record}"
     match event:
         case "approval_needed" if question:
             return f"{show}; then ctc approve SPEC {question} --why WHY, or ctc reject SPEC {question} --why WHY"
-        case "rolled_back":
+        case "rolled_back" if held:
             return f"{show}; when the cause is gone: ctc resume SPEC --why WHY"
         case "over_budget":
             return f"{show}; raise cost.max_per_month, or wait for the next month"

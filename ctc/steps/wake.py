@@ -163,7 +163,8 @@ class _Waking:
             }
             judged = {version: record for version, record in records.items() if record is not None}
             question = "" if state.approval is None else state.approval.id
-            self._telling.tell(notices.of_wake(action.record, question=question, judged=judged))
+            held = state.hold is not None
+            self._telling.tell(notices.of_wake(action.record, question=question, judged=judged, held=held))
 
     def _evidence(self, state: State, now: datetime) -> Evidence:
         new_rows = _count(self._task, questions(state, self._policy, now), now)

@@ -90,6 +90,12 @@ def test_what_the_users_code_printed_stays_in_the_record() -> None:
     assert "TOKEN" not in json.dumps(notice.to_json())
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_only_where_triggers_are_held_one_is_told_to_resume(held: bool) -> None:
+    [notice] = of_wake(wake(change("rollout_aborted", "4")), held=held)
+    assert ("ctc resume" in notice.next) == held
+
+
 @pytest.mark.parametrize(
     ("what", "event"),
     [

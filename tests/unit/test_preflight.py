@@ -13,7 +13,7 @@ import pytest
 from ctc.diagnostics import CtcError
 from ctc.language.load import load_spec
 from ctc.language.spec import Parquet, ScheduleTrigger, Spec
-from ctc.language.spec.serving import Batch, Serving
+from ctc.language.spec.serving import Batch, LiveLimit, Rollout, RolloutStep, Serving, Smoke
 from ctc.run import preflight
 
 SPECS = Path(__file__).resolve().parent.parent.parent / "specs"
@@ -187,3 +187,35 @@ def test_a_missing_module_names_the_interpreter() -> None:
 
     assert "under /opt/python, which has no module lightgbm" in preflight.missing_module(errors, "/opt/python")
     assert preflight.missing_module(["it exited with code 1"], "/opt/python") == ""
+
+
+ERRORS = LiveLimit("errors", "error_rate", {"max": 0.01})
+SMOKE = RolloutStep(smoke=Smoke("smoke.json"))
+
+
+@pytest.mark.parametrize(
+    ("rollout", "there", "said"),
+    [
+        (Rollout((SMOKE, RolloutStep(traffic=1.0)), limits=(ERRORS,)), True, ""),
+        (Rollout((SMOKE, RolloutStep(traffic=1.0))), False, "rollout.steps.0.smoke.request: "),
+        (Rollout((RolloutStep(traffic=1.0),)), False, ""),
+        (Rollout((RolloutStep(traffic=1.0),), limits=(ERRORS,)), True, "rollout.limits.errors: on one machine"),
+        (Rollout((RolloutStep(traffic=0.1, gates=(ERRORS,)),)), True, "rollout.steps.0.gates.errors: on one machine"),
+        (
+            Rollout((RolloutStep(traffic=1.0),), limits=(replace(ERRORS, kind="drift"),)),
+            True,
+            "",
+        ),
+    ],
+)
+def test_a_rollout_has_a_request_to_ask_with(
+    spec: Spec, tmp_path: Path, rollout: Rollout, there: bool, said: str
+) -> None:
+    if there:
+        (tmp_path / "smoke.json").write_text("{}")
+    rolled = replace(spec, rollout=rollout)
+
+    if said:
+        assert said in refused(rolled, tmp_path)
+    else:
+        assert ready(rolled, tmp_path) == sys.executable
