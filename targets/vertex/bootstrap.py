@@ -138,6 +138,9 @@ def _by_hand(system: System, project: str) -> Iterator[str]:
     for accelerator, count in sorted(_accelerators(system).items()):
         yield f"- The region's quota for custom training must allow {count} of `{accelerator}`: it starts low."
     for server in system.servers:
+        if system.settings.get("network"):
+            yield f"- The endpoint `{serving.display_name(system, server)}` is reached by Private Service Connect:"
+            yield "  its callers need a forwarding rule to the service attachment that it has once a model is deployed."
         if server.capture:
             yield f"- The dataset of `{serving.table(system, server)}` must exist, and that table must not: the"
             yield "  endpoint makes it, for which Vertex AI's agent needs `roles/bigquery.dataEditor` on the dataset."

@@ -67,9 +67,13 @@ def _model(model: Mapping[str, Any], registered: Mapping[str, Any]) -> Iterator[
 def _endpoint(endpoint: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[str]:
     if endpoint["labels"] != train["labels"]:
         yield "the endpoint has other labels than the pipelines"
-    for key in ("network", "encryptionSpec"):
-        if endpoint.get(key) != train.get(key):
-            yield f"the endpoint has another {key} than the pipelines"
+    if endpoint.get("encryptionSpec") != train.get("encryptionSpec"):
+        yield "the endpoint is under another key than the pipelines"
+    private = endpoint.get("privateServiceConnectConfig", {})
+    if "network" in endpoint or private.get("enablePrivateServiceConnect", False) != ("network" in train):
+        yield "the endpoint is open where the pipelines are in a network, or holds one model only"
+    if private and len(private["projectAllowlist"]) != 1:
+        yield "more projects than the pipelines' may reach the endpoint"
     if not 1 <= len(endpoint["displayName"]) <= 128:
         yield "the endpoint has no name, or one of more than 128 characters"
     logging = endpoint.get("predictRequestResponseLoggingConfig")

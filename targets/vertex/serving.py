@@ -3,7 +3,9 @@
 A model's container is told its command, port and routes, and where the service keeps its copy of the model, by
 `AIP_STORAGE_URI` (Vertex AI, "Custom container requirements for prediction"): that URI, in Cloud Storage, is what
 `{model}` stands for. Traffic is shared by the ids of deployed models, in whole per cent, and a model without a share is
-asked by nobody; so a step that asks the candidate alone has it on an endpoint of its own. Whoever applies a body puts
+asked by nobody; so a step that asks the candidate alone has it on an endpoint of its own. In a network, the endpoint is
+reached by Private Service Connect ("Use private services access endpoints": "only support one model per private
+endpoint"). Whoever applies a body puts
 the ids in place of `champion` and `candidate`, and the version of the model in place of `unset`.
 """
 
@@ -25,6 +27,7 @@ MODEL_URI = "$(AIP_STORAGE_URI)"
 HEALTHY_SECONDS = 300
 """For how long a server may start: as long as our own probe waits for it."""
 _PERIOD = 10
+"""Between two questions for health, in seconds; the service wants it below the time that an answer may take."""
 
 
 def documents(system: System) -> dict[str, dict[str, Any]]:
@@ -70,7 +73,9 @@ def _endpoint(system: System, server: Server, capture: float) -> dict[str, Any]:
     if system.settings.get("kms_key"):
         made["encryptionSpec"] = {"kmsKeyName": str(system.settings["kms_key"])}
     if system.settings.get("network"):
-        made["network"] = str(system.settings["network"])
+        # An endpoint that is peered with the network holds one model only, and shares no traffic.
+        project = str(system.settings["project"])
+        made["privateServiceConnectConfig"] = {"enablePrivateServiceConnect": True, "projectAllowlist": [project]}
     if capture:
         made["predictRequestResponseLoggingConfig"] = {
             "enabled": True,
@@ -86,7 +91,7 @@ def _upload(system: System, server: Server) -> dict[str, Any]:
     probe = {
         "httpGet": {"path": server.health, "port": server.port},
         "periodSeconds": _PERIOD,
-        "timeoutSeconds": _PERIOD,
+        "timeoutSeconds": _PERIOD + 1,
         "failureThreshold": HEALTHY_SECONDS // _PERIOD,
     }
     body["model"]["containerSpec"] = {

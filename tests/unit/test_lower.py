@@ -14,6 +14,7 @@ from ctc.compiler.lower import bucket_uri, digest, lower
 from ctc.compiler.training import fill_hyperparameters
 from ctc.language.load import load_spec
 from ctc.language.spec import Check, DriftTrigger, Gate, Occurrences, PerformanceTrigger, Spec, Trigger
+from ctc.language.spec.serving import Instances, Online, Rollout, RolloutStep, Serving, Smoke
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -153,6 +154,34 @@ def test_triggers_that_watch_say_all_that_they_are_judged_by(spec: Spec) -> None
         "window": 86400.0,
         "min_rows": 50,
     }
+
+
+def test_a_server_asks_for_what_it_uses(spec: Spec) -> None:
+    online = Online("i", ("serve", "{model}"), 8080, "/health", "/predict")
+    steps = (RolloutStep(smoke=Smoke("ask.json")), RolloutStep(mirror=0.1), RolloutStep(traffic=1.0))
+
+    def asked(serving: Serving, rollout: Rollout | None) -> dict[str, str]:
+        features = lower(replace(spec, serving=(serving,), rollout=rollout), "kubeflow").features
+        return {name: place for name, place in features if name.startswith(("serving.", "rollout."))}
+
+    plain, full = Serving("api", online), Serving("api", replace(online, capture=0.5), instances=Instances(2, 4))
+    system = lower(replace(spec, serving=(full,), rollout=Rollout(steps)), "kubeflow")
+
+    assert asked(plain, None) == {"serving.online": "serving.api"}
+    assert asked(full, Rollout(steps)) == {
+        "rollout.mirror": "rollout.steps.1",
+        "rollout.smoke": "rollout.steps.0",
+        "rollout.traffic": "rollout.steps.2",
+        "serving.capture": "serving.api.online.capture",
+        "serving.instances": "serving.api.instances",
+        "serving.online": "serving.api",
+    }
+    assert system.rollout is not None
+    assert [(step.kind, step.share) for step in system.rollout.steps] == [
+        ("smoke", 0.0), ("mirror", 0.1), ("traffic", 1.0),
+    ]  # fmt: skip
+    assert (system.rollout.serving, system.servers[0].most, system.servers[0].argv) == ("api", 4, ("serve", "{model}"))
+    assert lower(replace(spec, rollout=Rollout(steps)), "kubeflow").rollout is None
 
 
 def test_rows_that_a_check_may_set_aside_have_an_output(spec: Spec) -> None:

@@ -245,7 +245,11 @@ MUTATIONS: dict[str, Callable[[Files], None]] = {
         f"{API}/model.json", *CONTAINER, "startupProbe", "failureThreshold", value=1
     ),
     "an endpoint of nobody": at(f"{API}/endpoint.json", "labels", value={}),
-    "an endpoint in another network": without(f"{API}/endpoint.json", "network"),
+    "an endpoint that is open": without(f"{API}/endpoint.json", "privateServiceConnectConfig"),
+    "an endpoint of one model": at(f"{API}/endpoint.json", "network", value="projects/1/global/networks/ml"),
+    "an endpoint for every project": at(
+        f"{API}/endpoint.json", "privateServiceConnectConfig", "projectAllowlist", value=["acme-ml", "other"]
+    ),
     "an endpoint under no key": without(f"{API}/endpoint.json", "encryptionSpec"),
     "an endpoint without a name": at(f"{API}/endpoint.json", "displayName", value=""),
     "a capture of more than all": at(f"{API}/endpoint.json", *LOGGING, "samplingRate", value=100),
