@@ -48,7 +48,7 @@ from ctc.language.spec import (
     TriggerPolicy,
 )
 from ctc.language.spec.promotion import Approval
-from ctc.language.spec.serving import Instances, Notification, Online, Rollout, RolloutStep, Serving, Smoke
+from ctc.language.spec.serving import Batch, Instances, Notification, Online, Rollout, RolloutStep, Serving, Smoke
 from ctc.steps.task import StepFailed
 from ctc.targets import kubeflow
 from ctc.targets.kfp_check import check
@@ -156,7 +156,10 @@ def test_every_feature_has_a_capability(spec: Spec) -> None:
         triggers=(*spec.triggers, *watching),
         trigger_policy=replace(spec.trigger_policy, staleness=HOUR),
         notifications=(Notification("team", "email", {}, ("failed",)),),
-        serving=(Serving("api", Online("i", ("serve",), 8080, "/health", "/predict", 0.5), instances=Instances(2)),),
+        serving=(
+            Serving("api", Online("i", ("serve",), 8080, "/health", "/predict", 0.5), instances=Instances(2)),
+            Serving("nightly", batch=Batch("flights", "s3://acme-ct/scores", ScheduleTrigger("0 5 * * *", "UTC"))),
+        ),
         rollout=Rollout(
             (
                 RolloutStep(smoke=Smoke("ask.json")),
