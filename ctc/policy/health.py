@@ -30,7 +30,7 @@ def judge_answers(limit: Mapping[str, Any], answered: Answered) -> LimitAnswer:
 def _error_rate(limit: Mapping[str, Any], answered: Answered) -> LimitAnswer:
     most, share = float(limit["arguments"]["max"]), answered.failed / answered.requests
     numbers = {"requests": answered.requests, "failed": answered.failed, "value": share, "max": most}
-    reason = f"{answered.failed} of {answered.requests} requests failed, {most:.4g} of them may"
+    reason = f"{answered.failed} of {answered.requests} requests failed, {100 * most:.4g} % may"
     if answered.failures:
         usual = sorted(answered.failures.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
         reason += f" ({'; '.join(f'{count} x {what}' for what, count in usual)})"
