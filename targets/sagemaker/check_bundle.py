@@ -9,7 +9,7 @@ from typing import Any
 
 from ctc.targets.sagemaker.check import check_pipeline, job_steps, seconds_of
 from ctc.targets.sagemaker.check_identities import Right, check_identities
-from ctc.targets.sagemaker.check_serving import check_serving
+from ctc.targets.sagemaker.check_serving import check_serving, serving_needs
 from ctc.targets.sagemaker.check_template import check_template
 from ctc.targets.sagemaker.limit_table import LIMITS
 from ctc.targets.sagemaker.resources import FINAL_STATUSES
@@ -294,6 +294,7 @@ class _Bundle:
                 needs |= {(f"s3:{verb}", f"arn:{partition}:s3:::{uri}x") for verb in ("GetObject", "PutObject")}
         package = self.files["registry/group.json"]["ModelPackageGroupName"]
         needs.add(("sagemaker:CreateModelPackage", self.here % ("sagemaker", f"model-package/{package}/1")))
+        needs |= {(what, self.here % (what.partition(":")[0], thing)) for what, thing in serving_needs(self.files)}
         logs = self.here % ("logs", "log-group:/aws/sagemaker/ProcessingJobs:log-stream:x")
         return needs | {("logs:PutLogEvents", logs)}
 

@@ -27,6 +27,15 @@ NO_ARN = {
 """Actions for which the service authorization reference names no resource type."""
 _JOBS = {f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop") for kind in ("Processing", "Training")}
 _PACKAGES = {f"sagemaker:{verb}ModelPackage" for verb in ("Create", "Describe", "Update", "Delete")}
+_KEPT = {f"sagemaker:{verb}{kind}" for verb in ("Create", "Delete", "Describe") for kind in ("Model", "EndpointConfig")}
+_MOVED = {f"sagemaker:{verb}Endpoint" for verb in ("Create", "Describe", "Invoke", "Update")}
+SERVES = {
+    *_KEPT,
+    *_MOVED,
+    "sagemaker:UpdateEndpointWeightsAndCapacities",
+    *(f"cloudwatch:{verb}" for verb in ("DeleteAlarms", "DescribeAlarms", "PutMetricAlarm", "TagResource")),
+}
+"""What moves traffic at an endpoint."""
 _USED = {
     "pipeline": {
         *_JOBS,
@@ -37,6 +46,7 @@ _USED = {
         "sagemaker:ListPipelineExecutions",
         "sagemaker:StartPipelineExecution",
         "iam:PassRole",
+        *SERVES,
         *(f"s3:{verb}" for verb in ("GetObject", "PutObject", "DeleteObject", "ListBucket")),
         *(f"logs:{verb}" for verb in ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")),
         *(f"ecr:{verb}" for verb in ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")),

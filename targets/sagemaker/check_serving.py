@@ -20,6 +20,18 @@ def check_serving(files: Files) -> Iterator[str]:
         yield from (f"{folder}: {problem}" for problem in _server(files, folder))
 
 
+def serving_needs(files: Files) -> Iterator[tuple[str, str]]:
+    """What a wake does at the endpoints: actions, each with the resource's type and name."""
+    for path, body in files.items():
+        if re.fullmatch(r"serving/[^/]+/endpoint\.json", path):
+            for verb in ("CreateEndpoint", "UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "InvokeEndpoint"):
+                yield f"sagemaker:{verb}", f"endpoint/{body['EndpointName']}"
+            yield "sagemaker:CreateEndpointConfig", f"endpoint-config/{body['EndpointConfigName']}-1"
+            yield "sagemaker:CreateModel", f"model/{files[path.replace('endpoint', 'model')]['ModelName']}-1"
+        elif "AlarmName" in body and path.startswith("serving/"):
+            yield "cloudwatch:PutMetricAlarm", f"alarm:{body['AlarmName']}"
+
+
 def _server(files: Files, folder: str) -> Iterator[str]:
     model, config, endpoint = (files[f"{folder}/{name}.json"] for name in ("model", "config", "endpoint"))
     if model["ExecutionRoleArn"] != files["requests/wake.json"]["RoleArn"]:

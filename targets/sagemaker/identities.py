@@ -15,6 +15,7 @@ from typing import Any
 from ctc.compiler.ir import Runs, System
 from ctc.targets.sagemaker import names, resources
 from ctc.targets.sagemaker.names import account, partition, pipeline_arn, region
+from ctc.targets.sagemaker.serving import documents, hosted
 from ctc.targets.sagemaker.watch import watched
 
 SERVICES: Mapping[str, str] = {
@@ -101,9 +102,29 @@ def _pipeline(system: System) -> Iterator[dict[str, Any]]:
         [f"{group}{part}" for group in groups for part in ("", ":*")],
         service="logs",
     )
+    yield from _serving(system)
     yield from _secrets(system)
     yield from _key(system)
     yield from _network(system)
+
+
+def _serving(system: System) -> Iterator[dict[str, Any]]:
+    """What moves traffic: a wake brings versions up, asks them, shares the traffic, and takes old ones down."""
+    for number, server in enumerate(hosted(system)):
+        versions = f"{names.model_name(system, server.name)}*"
+        model, config = (names.arn(system, "sagemaker", f"{kind}/{versions}") for kind in ("model", "endpoint-config"))
+        endpoint = names.arn(system, "sagemaker", f"endpoint/{names.endpoint_name(system, server.name)}")
+        verbs = ("Create", "Delete", "Describe")
+        kept = [f"{verb}{kind}" for verb in verbs for kind in ("Model", "EndpointConfig")]
+        yield _allow(f"Versions{number}", kept, [model, config], service="sagemaker")
+        moving = ["CreateEndpoint", "DescribeEndpoint", "InvokeEndpoint", "UpdateEndpoint"]
+        moving.append("UpdateEndpointWeightsAndCapacities")
+        yield _allow(f"Traffic{number}", [*moving, "AddTags"], [endpoint, config, model], service="sagemaker")
+    told = [body["AlarmName"] for body in documents(system).values() if "AlarmName" in body]
+    if told:
+        watching = ["DeleteAlarms", "DescribeAlarms", "PutMetricAlarm", "TagResource"]
+        alarms = [names.arn(system, "cloudwatch", f"alarm:{name}") for name in told]
+        yield _allow("Limits", watching, alarms, service="cloudwatch")
 
 
 def _secrets(system: System) -> Iterator[dict[str, Any]]:

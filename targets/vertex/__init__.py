@@ -64,7 +64,8 @@ CAPABILITIES: Mapping[str, Capability] = {
     "serving.instances": _native("`minReplicaCount` and `maxReplicaCount` of the deployed model; at least one runs"),
     "serving.online": _emulated(
         "the bundle has the requests of the endpoint, of the model on it and of each step of its rollout; this version "
-        "sends none of them. A promotion moves the alias `champion` of the registry. `{model}` is the URI of the "
+        "sends none of them. A version that is served is registered by `serving/NAME/model.json` in place of "
+        "`registry/model.json`; a promotion moves the alias `champion`. `{model}` is the URI of the "
         "service's own copy of the model in Cloud Storage, and no folder: the server reads it from there"
     ),
     "staleness": _emulated(

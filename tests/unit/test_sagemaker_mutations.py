@@ -227,6 +227,9 @@ MUTATIONS: dict[str, Change] = {
         PIPELINE, "Secrets", "Resource", ["arn:aws:secretsmanager:eu-north-1:123456789012:secret:pay-??????"]
     ),
     "no secrets": forgets(PIPELINE, "Secrets"),
+    "a pipeline that brings no version up": forgets(PIPELINE, "Versions0"),
+    "a pipeline that cannot move traffic": forgets(PIPELINE, "Traffic0"),
+    "a pipeline that sets no limits on a rollout": forgets(PIPELINE, "Limits"),
     "a right to write secrets": statement(PIPELINE, "Secrets", "Action", ["secretsmanager:PutSecretValue"]),
     "the key for anybody": statement(PIPELINE, "KeyOfDisks", "Condition", None),
     "no key": forgets(PIPELINE, "Key"),
