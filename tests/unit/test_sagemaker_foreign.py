@@ -44,8 +44,8 @@ def step(name, code, arguments=(), data=None, env=None, **more):
         sagemaker_session=SESSION,
     )
     inputs = [ProcessingInput(input_name="data", s3_input=ProcessingS3Input(
-        s3_uri=data, local_path="/opt/ml/processing/in", s3_data_type="S3Prefix", s3_input_mode="File"))]
-    inputs = inputs if data else []
+        s3_uri=uri, local_path="/opt/ml/processing/in", s3_data_type="S3Prefix", s3_input_mode="File",
+    )) for uri in ([data] if data else [])]
     out = ProcessingOutput(output_name="out", s3_output=ProcessingS3Output(
         s3_uri=f"s3://bucket/{name}", local_path="/opt/ml/processing/out", s3_upload_mode="EndOfJob"))
     asked = processor.run(inputs=inputs, outputs=[out], arguments=list(arguments) or None)
