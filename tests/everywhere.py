@@ -52,3 +52,18 @@ def moved(value: Any, store: str) -> Any:
     if isinstance(value, list):
         return [moved(item, store) for item in value]
     return f"{store}/{value[5:]}" if isinstance(value, str) and value.startswith("s3://") else value
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Leaves by dotted path; the members of lists share their list's path, in order."""
+    if isinstance(value, dict):
+        leaves: dict[str, Any] = {}
+        for key, item in value.items():
+            leaves |= flat(item, f"{path}.{key}" if path else str(key))
+        return leaves or {path: {}}
+    if isinstance(value, list):
+        leaves = {}
+        for index, item in enumerate(value):
+            leaves |= flat(item, f"{path}[{index}]")
+        return leaves or {path: []}
+    return {path: value}

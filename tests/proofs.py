@@ -20,6 +20,8 @@ TITLES = {
     "late events and answers, lost leases, two controllers",
     "equal": "comparisons of simulated, equal models at a one-sided confidence: as many are promoted as it allows, "
     "within three and a half standard errors",
+    "cases": "runs that end badly or not at all, each from the files of two targets: the same records, but for "
+    "addresses",
 }
 
 PROPERTY = "proof"

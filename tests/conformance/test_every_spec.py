@@ -37,18 +37,10 @@ def system_of(spec: Path, target: str, folder: Path) -> System:
     return lower(loaded.spec, target)
 
 
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Leaves by dotted path."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if not pairs:
-        return {path: value}
-    return {key: leaf for name, item in pairs for key, leaf in flat(item, f"{path}.{name}").items()}
-
-
 def told(step: Step, system: System) -> dict[str, Any]:
     """A step's document by path, with one name for the place of every target's own state."""
     text = json.dumps(step.document, sort_keys=True).replace(system.root, "ROOT")
-    return {path.removeprefix("."): value for path, value in flat(json.loads(text)).items()}
+    return everywhere.flat(json.loads(text))
 
 
 def shape(pipeline: Pipeline) -> Any:
