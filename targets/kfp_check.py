@@ -19,6 +19,7 @@ COMPLETED = "ALL_UPSTREAM_TASKS_COMPLETED"
 _TASK_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _COUNT = re.compile("[1-9][0-9]*")
 _PLACEHOLDER = re.compile(r"\{\{\$(?!\}\})")
+_LOOPS = {"parameterIterator", "artifactIterator"}
 _KINDS = {"parameters": ("Parameter", "parameterType"), "artifacts": ("Artifact", "artifactType")}
 
 
@@ -127,6 +128,9 @@ class _Checker:
             for needed in task.get("dependentTasks", []):
                 if needed not in dag.tasks:
                     yield f"{where}: depends on {needed}, which is no task beside it"
+            if task.keys() & _LOOPS:
+                yield f"{where}: is repeated for each item of a list, which is not understood here"
+                continue
             for kind in _KINDS:
                 yield from self._inputs(where, dag, task, component, kind)
             yield from self._trigger(where, dag, task, component)
@@ -229,6 +233,9 @@ def _declared(component: Mapping[str, Any], side: str, kind: str) -> Mapping[str
 
 def _constant(where: str, value: Any, wanted: str | None) -> Iterator[str]:
     kinds = {"STRING": str, "BOOLEAN": bool, "STRUCT": Mapping, "LIST": list, "NUMBER_DOUBLE": float}
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    if wanted == "NUMBER_INTEGER" and whole:
+        return
     if wanted not in kinds or not isinstance(value, kinds[wanted]):
         yield f"{where}: wants {wanted} and is given the constant {type(value).__name__}"
 

@@ -23,7 +23,9 @@ from ctc.compiler.target import Execution, Machine
 from ctc.diagnostics import CtcError
 from ctc.steps import handover
 from ctc.targets.kfp_check import COMPLETED, CONDITION, check, check_platform
+from ctc.targets.kfp_local import localised
 from ctc.targets.kfp_secrets import local_variables
+from ctc.targets.kfp_yaml import as_yaml
 
 LAST_LINES = 20
 CHILD = "ctc.targets.kfp_child"
@@ -31,7 +33,7 @@ _BOOT = "import sys; sys.path.append(sys.argv[1]); from ctc.targets.kfp_child im
 
 
 def read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The PipelineSpec in `file`, and the PlatformSpec after it, empty if there is none.
+    """The PipelineSpec in `file`, as the local runner spells it, and the PlatformSpec after it, empty if none is there.
 
     Raises `CtcError` if it is not one, or if one of its references leads nowhere.
     """
@@ -41,7 +43,12 @@ def read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise CtcError(f"cannot read {file}: {error.strerror}", "compile the spec again") from error
     except yaml.YAMLError as error:
         raise CtcError(f"{file} is not YAML: {' '.join(str(error).split())}", "compile the spec again") from error
-    problems = check(spec) if isinstance(spec, dict) else ["the document has not the shape of a PipelineSpec"]
+    try:
+        spec = localised(spec)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        problems = ["the document has not the shape of a PipelineSpec"]
+    else:
+        problems = check(spec)
     problems = problems or check_platform(spec, platform)
     if problems:
         raise CtcError(
@@ -51,7 +58,7 @@ def read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return dict(spec), dict(platform[0]) if platform else {}
 
 
-def execute(file: Path, parameters: Mapping[str, str], machine: Machine) -> Execution:
+def execute(file: Path, parameters: Mapping[str, Any], machine: Machine) -> Execution:
     """Runs the pipeline in `file`, with `parameters` by name; those below a mount's URI become local paths.
 
     Artifacts go to `attempts/<attempt>/artifacts-<n>` below the mount of the pipeline's root, those of a pipeline
@@ -64,8 +71,9 @@ def execute(file: Path, parameters: Mapping[str, str], machine: Machine) -> Exec
     arguments = _arguments(spec, parameters, machine.mounts)
     machine.scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="kfp-", dir=machine.scratch))
+    (folder / "pipeline.yaml").write_bytes(as_yaml(spec) + (b"---\n" + as_yaml(platform) if platform else b""))
     order = {
-        "file": str(file.resolve()),
+        "file": str((folder / "pipeline.yaml").resolve()),
         "arguments": arguments,
         "pipeline_root": str(_pipeline_root(spec, arguments, machine, folder)),
         "workspace_root": str(folder / "workspace"),
@@ -75,11 +83,12 @@ def execute(file: Path, parameters: Mapping[str, str], machine: Machine) -> Exec
     (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
     code = _run_child(folder / "order.json", machine)
     trace = _trace(folder / "events.jsonl")
+    trace.arguments = arguments
     error = _judge(spec, trace, code)
     return Execution(ok=not error, steps=tuple(trace.started), error=error)
 
 
-def _arguments(spec: Mapping[str, Any], parameters: Mapping[str, str], mounts: Mapping[str, Path]) -> dict[str, str]:
+def _arguments(spec: Mapping[str, Any], parameters: Mapping[str, Any], mounts: Mapping[str, Path]) -> dict[str, Any]:
     declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     unknown = sorted(parameters.keys() - declared.keys())
     defaults = {name: item["defaultValue"] for name, item in declared.items() if "defaultValue" in item}
@@ -88,7 +97,14 @@ def _arguments(spec: Mapping[str, Any], parameters: Mapping[str, str], mounts: M
     if unknown or missing:
         what = f"has no parameter {', '.join(unknown)}" if unknown else f"needs the parameter {', '.join(missing)}"
         raise CtcError(f"the pipeline {spec['pipelineInfo']['name']} {what}", "compile the spec again")
-    return {name: _local(value, mounts) for name, value in given.items()}
+    return {name: _argument(value, declared[name].get("parameterType"), mounts) for name, value in given.items()}
+
+
+def _argument(value: Any, wanted: str | None, mounts: Mapping[str, Path]) -> Any:
+    """A parameter's value as the runner takes it: whole numbers are floating ones in files of Kubeflow's compiler."""
+    if wanted == "NUMBER_INTEGER" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return _local(value, mounts) if isinstance(value, str) else value
 
 
 def _local(value: str, mounts: Mapping[str, Path]) -> str:
@@ -100,8 +116,8 @@ def _local(value: str, mounts: Mapping[str, Path]) -> str:
     return value
 
 
-def _pipeline_root(spec: Mapping[str, Any], arguments: Mapping[str, str], machine: Machine, scratch: Path) -> Path:
-    attempt = arguments.get("attempt")
+def _pipeline_root(spec: Mapping[str, Any], arguments: Mapping[str, Any], machine: Machine, scratch: Path) -> Path:
+    attempt = str(arguments.get("attempt") or "")
     if not attempt:
         return scratch / "artifacts"
     uri = str(spec.get("defaultPipelineRoot", ""))
@@ -147,6 +163,8 @@ class _Trace:
     started: list[str] = field(default_factory=list)
     outputs: dict[str, Path] = field(default_factory=dict)
     ended: dict[str, tuple[int, str]] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """The pipeline's own parameters."""
     stopped: str = ""
     """Why the runner gave up, in its own words."""
 
@@ -228,7 +246,7 @@ def _unwritten(spec: Mapping[str, Any], trace: _Trace) -> list[str]:
 
 def _unfaithful(spec: Mapping[str, Any], trace: _Trace) -> list[str]:
     """Where what ran is not what the conditions of the document say, by the flags that the steps wrote."""
-    demanded = _demanded(spec, spec["root"]["dag"]["tasks"], trace)[0]
+    demanded = _demanded(spec, spec["root"]["dag"]["tasks"], trace, trace.arguments)[0]
     skipped = [step for step in demanded if step not in trace.started]
     extra = [step for step in trace.started if step not in demanded]
     found = []
@@ -239,8 +257,10 @@ def _unfaithful(spec: Mapping[str, Any], trace: _Trace) -> list[str]:
     return found
 
 
-def _demanded(spec: Mapping[str, Any], tasks: Mapping[str, Any], trace: _Trace) -> tuple[list[str], bool]:
-    """The steps that a DAG demands, given how its steps ended; and whether one of them failed."""
+def _demanded(
+    spec: Mapping[str, Any], tasks: Mapping[str, Any], trace: _Trace, given: Mapping[str, Any]
+) -> tuple[list[str], bool]:
+    """The steps that a DAG demands, given its parameters and how its steps ended; and whether one of them failed."""
     demanded: list[str] = []
     failed: set[str] = set()
     for name in _in_order(tasks):
@@ -252,9 +272,10 @@ def _demanded(spec: Mapping[str, Any], tasks: Mapping[str, Any], trace: _Trace) 
         component = spec["components"][task["componentRef"]["name"]]
         step = task["componentRef"]["name"].removeprefix("comp-")
         if "dag" in component:
-            if "condition" in policy and not _holds(policy["condition"], trace):
+            values = _values(task, trace, given)
+            if "condition" in policy and not _holds(policy["condition"], values):
                 continue
-            inner, broken = _demanded(spec, component["dag"]["tasks"], trace)
+            inner, broken = _demanded(spec, component["dag"]["tasks"], trace, values)
             demanded += inner
         elif "importer" in spec["deploymentSpec"]["executors"][component["executorLabel"]]:
             continue
@@ -278,9 +299,21 @@ def _in_order(tasks: Mapping[str, Any]) -> list[str]:
     return order
 
 
-def _holds(condition: str, trace: _Trace) -> bool:
+def _values(task: Mapping[str, Any], trace: _Trace, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a task is given, by name; None for one that a step has not written."""
+    values: dict[str, Any] = {}
+    for name, source in task.get("inputs", {}).get("parameters", {}).items():
+        if "taskOutputParameter" in source:
+            written = trace.written(source["taskOutputParameter"]["producerTask"]).get("parameterValues", {})
+            values[name] = written.get(source["taskOutputParameter"]["outputParameterKey"])
+        elif "componentInputParameter" in source:
+            values[name] = given.get(source["componentInputParameter"])
+        else:
+            values[name] = source.get("runtimeValue", {}).get("constant")
+    return values
+
+
+def _holds(condition: str, values: Mapping[str, Any]) -> bool:
     match = CONDITION.fullmatch(condition)
     assert match is not None, "check has refused other conditions"
-    _, task, output = match.group(1).split("--")
-    flag = trace.written(task).get("parameterValues", {}).get(output)
-    return (flag is (match.group(3) == "true")) == (match.group(2) == "==")
+    return (values.get(match.group(1)) is (match.group(3) == "true")) == (match.group(2) == "==")

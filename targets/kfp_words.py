@@ -19,11 +19,18 @@ from ctc.language.value import Value
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Limit(Value):
-    """A number of a service, where it is written, and the month in which that was read."""
+    """A number of a service, where it is written, and the month in which that was read.
+
+    `said` is a sentence of the source; empty where the source states the number in code or a table, and its words were
+    not at hand. `field` is where a discovery document says it, `service.version:Schema.property`; empty for another
+    source.
+    """
 
     value: int
     source: str
     as_of: str = "2026-11"
+    said: str = ""
+    field: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,7 +41,11 @@ class Service(Value):
     reserved: tuple[tuple[str, str], ...] = ()
 
 
-ARGUMENT_BYTES = Limit(131_072, "Linux MAX_ARG_STRLEN: one word of a command line")
+ARGUMENT_BYTES = Limit(
+    131_072,
+    "Linux, execve(2): one word of a command line",
+    said="MAX_ARG_STRLEN (defined as the constant value 131072)",
+)
 
 _KUBERNETES_VARIABLE = re.compile(r"\$\([A-Za-z_][A-Za-z0-9_.-]*\)")
 _STRUCTURES = ('{"Concat": ', '{"IfPresent": ')

@@ -22,6 +22,8 @@ TITLES = {
     "left out: the same, and runs that publish and then die",
     "equal": "comparisons of simulated, equal models at a one-sided confidence: as many are promoted as it allows, "
     "within three and a half standard errors",
+    "cases": "runs that end badly or not at all, each from the files of two targets: the same records, but for "
+    "addresses",
 }
 
 PROPERTY = "proof"

@@ -14,12 +14,14 @@ from ctc.targets.kubeflow import serving
 from ctc.targets.kubeflow.check_serving import NAME_LENGTH
 from ctc.targets.kubeflow.nodes import labels
 
-PIPELINE_NAME_LENGTH = Limit(128, "kubeflow/pipelines backend/src/common/util/length.go; kfp dsl/utils.py")
-NAMESPACE_LENGTH = Limit(63, "kubeflow/pipelines backend/src/common/util/length.go; RFC 1123 label")
-PARAMETER_BYTES = Limit(10_000, "kubeflow/pipelines backend/src/apiserver consts.go, MaxParameterBytes")
-UPLOAD_BYTES = Limit(32 * 1024**2, "kubeflow/pipelines backend/src/apiserver const.go")
-WAKE_SECONDS = Limit(1, "kubeflow/pipelines v2beta1 PeriodicSchedule.interval_second, a whole number")
-SERVICE_NAME_LENGTH = Limit(NAME_LENGTH, "RFC 1123 label of 63 for the revision NAME-predictor-00001; 2026-11")
+PIPELINE_NAME_LENGTH = Limit(
+    128, "kfp 2.17 dsl/utils.py", said="A valid pipeline name should match ^[a-z0-9][a-z0-9-]{0,127}$."
+)
+NAMESPACE_LENGTH = Limit(63, "kubeflow/pipelines backend/src/common/util/length.go; RFC 1123 label; no sentence")
+PARAMETER_BYTES = Limit(10_000, "kubeflow/pipelines backend/src/apiserver consts.go, MaxParameterBytes; no sentence")
+UPLOAD_BYTES = Limit(32 * 1024**2, "kubeflow/pipelines backend/src/apiserver const.go; no sentence")
+WAKE_SECONDS = Limit(1, "kubeflow/pipelines v2beta1 PeriodicSchedule.interval_second, a whole number; no sentence")
+SERVICE_NAME_LENGTH = Limit(NAME_LENGTH, "RFC 1123 label of 63 for the revision NAME-predictor-00001; no sentence")
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 SERVICE = Service("Kubeflow", (("/kfp-workspace", "the mount of Kubeflow's own workspace"),))

@@ -18,21 +18,35 @@ from ctc.targets.vertex import check, events, schedules, serving
 from ctc.targets.vertex.machines import GPU_TYPES, MACHINE_TYPES, disk_gb, smallest
 from ctc.targets.vertex.pipeline import job_seconds, launches_job, payload, pipeline_job
 
-_DISCOVERY = "discovery document aiplatform.v1, revision 20261106"
+_V1 = "aiplatform.v1:GoogleCloudAiplatformV1"
+
+
+def _stated(value: int, field: str, said: str) -> Limit:
+    return Limit(value, f"discovery document {field}, revision 20261106", said=said, field=field)
+
 
 LIMITS: Mapping[str, Limit] = {
-    "pipeline name": Limit(128, "kfp dsl/utils.py; google-cloud-aiplatform 2.7.0 pipeline_constants"),
-    "display name": Limit(check.NAME_LENGTH, _DISCOVERY),
-    "label": Limit(63, "Google Cloud, requirements for labels"),
-    "task cpu": Limit(96, "Vertex AI, machine types of pipelines: the most that a task may ask for"),
-    "task memory": Limit(624, "Vertex AI, machine types of pipelines: in GiB"),
-    "environment": Limit(100, f"{_DISCOVERY}: ContainerSpec.env"),
-    "disk": Limit(64_000, "Compute Engine, size of a persistent disk in GB"),
-    "runtime": Limit(604_800, f"{_DISCOVERY}: Scheduling.timeout, of which 7 days is the default; in seconds"),
-    "replicas": Limit(1, f"{_DISCOVERY}: DedicatedResources.minReplicaCount, the least"),
-    "workflow": Limit(63, "discovery document eventarc.v1: id of a trigger; workflows.v1 takes 64"),
-    "workflow memory": Limit(512 * 1024, "Workflows, quotas and limits: variables of one execution, in bytes"),
+    "pipeline name": Limit(
+        128, "kfp 2.17 dsl/utils.py", said="A valid pipeline name should match ^[a-z0-9][a-z0-9-]{0,127}$."
+    ),
+    "display name": _stated(
+        check.NAME_LENGTH,
+        f"{_V1}Schedule.displayName",
+        "The name can be up to 128 characters long and can consist of any UTF-8 characters.",
+    ),
+    "label": Limit(63, "Google Cloud, requirements for labels; Vertex AI takes 64, no sentence was at hand"),
+    "task cpu": Limit(96, "Vertex AI, machine types of pipelines: the most that a task may ask for; no sentence"),
+    "task memory": Limit(624, "Vertex AI, machine types of pipelines: in GiB; no sentence was at hand"),
+    "environment": _stated(100, f"{_V1}ContainerSpec.env", "Maximum limit is 100."),
+    "disk": Limit(64_000, "Compute Engine, size of a persistent disk in GB; no sentence was at hand"),
+    "runtime": _stated(7 * 86_400, f"{_V1}Scheduling.timeout", "The default is 7 days."),
+    "replicas": _stated(
+        1, f"{_V1}DedicatedResources.minReplicaCount", "This value must be greater than or equal to 1."
+    ),
+    "workflow": Limit(63, "Eventarc, the id of a trigger; Workflows takes 64; no sentence was at hand"),
+    "workflow memory": Limit(512 * 1024, "Workflows, quotas: variables of one execution, in bytes; no sentence"),
 }
+"""Counts, lengths in characters, runtimes in seconds. The longest runtime is a default: no maximum is published."""
 
 PAYLOAD_BYTES = ARGUMENT_BYTES.value * 3 // 4
 """Of the job that a launcher is given in a word: what is left takes the executor input, once for each pool."""

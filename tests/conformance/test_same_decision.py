@@ -13,6 +13,7 @@ from typing import Any
 
 import project
 import pytest
+from everywhere import flat
 
 from ctc import targets
 
@@ -23,21 +24,6 @@ MAY_DIFFER = {
     "candidate.uri",
 }
 """The only paths at which the records of two targets may differ; the list may only shrink (it is bounded by 8)."""
-
-
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Leaves by dotted path; the members of lists share their list's path, in order."""
-    if isinstance(value, dict):
-        leaves: dict[str, Any] = {}
-        for key, item in value.items():
-            leaves |= flat(item, f"{path}.{key}" if path else str(key))
-        return leaves or {path: {}}
-    if isinstance(value, list):
-        leaves = {}
-        for index, item in enumerate(value):
-            leaves |= flat(item, f"{path}[{index}]")
-        return leaves or {path: []}
-    return {path: value}
 
 
 def differing(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> set[str]:

@@ -201,21 +201,25 @@ def test_a_command_that_does_not_exist_is_an_error_with_its_name(bench: Bench) -
 
 
 def test_a_branch_that_the_runner_skips_in_silence_is_an_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The spelling of Kubeflow's own compiler: sound on a server, never true locally. With our check out of the way."""
+    """The spelling of Kubeflow's own compiler: sound on a server, never true locally unless it is put in another."""
     text = as_yaml(bench.spec).decode()
     ours, theirs = "pipelinechannel--judge--keep", "pipelinechannel--judge-keep"
+    assert ours in text
     bench.file.write_text(text.replace(ours, theirs))
+    every = ("look", "use", "judge", "store", "record")
+    assert kfp_rehearse.execute(bench.file, {"attempt": "a-1"}, bench.machine({})) == Execution(True, every)
+
+    monkeypatch.setattr(kfp_rehearse, "localised", dict)
     with pytest.raises(CtcError, match="local runner does not find it"):
         kfp_rehearse.execute(bench.file, {"attempt": "a-1"}, bench.machine({}))
 
     monkeypatch.setattr(kfp_rehearse, "check", lambda spec: [])
-    monkeypatch.setattr(kfp_rehearse, "_holds", lambda condition, trace: True)
     done = kfp_rehearse.execute(bench.file, {"attempt": "a-1"}, bench.machine({}))
     assert done.error == "Kubeflow's local runner skipped store, which the pipeline demands"
 
 
 def test_a_step_that_should_not_have_run_is_an_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kfp_rehearse, "_holds", lambda condition, trace: False)
+    monkeypatch.setattr(kfp_rehearse, "_holds", lambda condition, values: False)
 
     assert bench.run().error == "Kubeflow's local runner ran use, judge, store, which the pipeline excludes"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 import yaml
 from vertex_system import documents, full_system
 
+from ctc.targets.kfp_words import ARGUMENT_BYTES, Limit
 from ctc.targets.kfp_yaml import as_yaml
+from ctc.targets.kubeflow import limits as kubeflow_limits
+from ctc.targets.vertex.limits import LIMITS
 from ctc.targets.vertex.pipeline import payload
 from ctc.targets.vertex.rehearse import plain
 
@@ -248,3 +252,30 @@ def sdk() -> Any:
 
     assert aiplatform.__version__.startswith("2.")
     return aiplatform_v1
+
+
+@pytest.mark.parametrize("name", [name for name, limit in LIMITS.items() if limit.field])
+def test_a_limit_is_that_of_the_discovery_document(name: str) -> None:
+    limit = LIMITS[name]
+    service, _, place = limit.field.partition(":")
+    schema, _, member = place.partition(".")
+    text = discovery(service)["schemas"][schema]["properties"][member]["description"]
+    numbers = {int(number) for number in re.findall(r"\d+", limit.said)}
+
+    assert limit.said in text
+    assert limit.value in numbers | {number * 86_400 for number in numbers}
+
+
+def test_every_limit_has_its_words_or_says_that_it_has_none() -> None:
+    ours = [value for value in vars(kubeflow_limits).values() if isinstance(value, Limit)]
+    for limit in (*LIMITS.values(), *ours, ARGUMENT_BYTES):
+        assert limit.value > 0
+        assert re.fullmatch(r"20\d\d-\d\d", limit.as_of)
+        assert bool(limit.said) != ("no sentence" in limit.source)
+        assert len(limit.said.split()) <= 25
+
+
+def test_the_name_of_a_pipeline_is_the_one_of_kubeflows_compiler() -> None:
+    utils = pytest.importorskip("kfp.dsl.utils")
+
+    assert LIMITS["pipeline name"].said in " ".join(utils.validate_pipeline_name.__doc__.split())

@@ -1,0 +1,104 @@
+"""Vertex AI's crons fire when the spec's do, over two years: of every spec, and of nine crons in five zones."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import everywhere
+import pytest
+
+from ctc.compiler.lower import lower
+from ctc.language.cron import Cron
+from ctc.language.load import FIRST_ROW, load_spec
+from ctc.targets.vertex.schedules import dialect
+
+START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+ZONES = ("UTC", "Europe/Oslo", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu")
+CRONS = (
+    "30 2 * * 1",
+    "0 6 * * *",
+    "*/20 1-3 * * SUN",
+    "15 0 1 * *",
+    "0 3 29-31 * *",
+    "0 5 1,15 * 1",
+    "0 6 2 1,4,7,10 *",
+    "30 1 * 3,10,11 7",
+    "59 23 31 12 *",
+)
+"""Those of the tests of Azure ML's schedules."""
+
+
+def firings(expression: str) -> set[datetime]:
+    """The instants in `(START, END]` of a service's cron, from its words alone.
+
+    A time that the clocks skip does not fire, one that they show twice fires twice.
+    """
+    prefix, *words = expression.split(" ")
+    zone = ZoneInfo(prefix.removeprefix("TZ="))
+    minutes, hours, days, months, weekdays = (
+        set(range(60)) if word == "*" else {int(number) for number in word.split(",")} for word in words
+    )
+    found, date = set(), START.date() - DAY
+    while date <= END.date() + DAY:
+        if date.day in days and date.month in months and date.isoweekday() % 7 in weekdays:
+            for hour, minute, fold in itertools.product(hours & set(range(24)), minutes, (0, 1)):
+                wall = datetime.combine(date, time(hour, minute, fold=fold), zone)
+                instant = wall.astimezone(UTC)
+                if instant.astimezone(zone).replace(tzinfo=None) == wall.replace(tzinfo=None):
+                    found.add(instant)
+        date += DAY
+    return {instant for instant in found if START < instant <= END}
+
+
+def of_specs(folder: Path) -> set[tuple[str, str]]:
+    found = set()
+    for path in everywhere.SPECS:
+        file = folder / path.name
+        file.write_text(everywhere.variant(path, "vertex"))
+        loaded = load_spec(file, "prod" if "environments:" in path.read_text() else None, "vertex", FIRST_ROW)
+        assert loaded.spec is not None, loaded.diagnostics
+        found |= {(cron, zone) for _, cron, zone in lower(loaded.spec, "vertex").wakes.crons}
+    return found
+
+
+def differing(cron: str, zone: str) -> tuple[set[datetime], set[datetime]]:
+    """What the service misses, and what it adds."""
+    wanted = set(Cron.parse(cron).instants(START, END, zone))
+    made = {instant for expression in dialect(cron, zone) for instant in firings(expression)}
+    return wanted - made, made - wanted
+
+
+def near_a_change(instant: datetime, zone: str) -> bool:
+    local, around = ZoneInfo(zone), (instant - timedelta(hours=3), instant + timedelta(hours=3))
+    return len({moment.astimezone(local).utcoffset() for moment in around}) > 1
+
+
+@pytest.mark.parametrize(("cron", "zone"), list(itertools.product(CRONS, ZONES)))
+def test_a_schedule_fires_when_the_spec_says_but_where_the_clocks_change(cron: str, zone: str) -> None:
+    """There wake looks once for each instant of the spec, whichever firing of the service finds it due."""
+    missed, added = differing(cron, zone)
+
+    assert all(near_a_change(instant, zone) for instant in missed | added)
+    assert len(missed | added) <= 36
+
+
+def test_so_does_every_spec(tmp_path: Path) -> None:
+    pairs = of_specs(tmp_path)
+
+    assert len(pairs) >= 4
+    for cron, zone in sorted(pairs):
+        missed, added = differing(cron, zone)
+        assert all(near_a_change(instant, zone) for instant in missed | added), (cron, zone)
+
+
+def test_the_comparison_is_not_blind() -> None:
+    assert firings("TZ=Europe/Oslo 30 2 * * 1") != firings("TZ=UTC 30 2 * * 1")
+    assert not near_a_change(min(firings("TZ=UTC 0 0 1 * *")), "Europe/Oslo")
+    assert differing("30 2 * * *", "Europe/Oslo") == (
+        {datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2027, 3, 28, 1, tzinfo=UTC)},
+        {datetime(2026, 10, 25, 1, 30, tzinfo=UTC), datetime(2027, 10, 31, 1, 30, tzinfo=UTC)},
+    )
