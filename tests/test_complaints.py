@@ -16,8 +16,8 @@ import yaml
 
 from ctc import targets
 from ctc.compiler.build import build
-from ctc.compiler.lower import lower
 from ctc.language.load import load_spec
+from ctc.targets.sagemaker.names import LENGTHS, shortened
 
 SPEC = everywhere.ROOT / "specs" / "everywhere.yaml"
 
@@ -81,13 +81,10 @@ def test_a_name_that_is_too_long_is_found_by_the_compiler(target: str, tmp_path:
 
 def test_two_long_names_that_begin_alike_stay_two() -> None:
     """Names were cut to the same text, and one of two pipelines was never made."""
-    from ctc.targets.sagemaker.names import pipeline_name
-
-    spec = load_spec(SPEC, None, "sagemaker").spec
-    assert spec is not None
-    system = lower(spec, "sagemaker")
-
-    assert len({pipeline_name(system, kind) for kind in ("wake", "train", "record")}) == 3
+    for kind, most in LENGTHS.items():
+        first, second = (shortened(f"{'p' * 300}-{end}", kind) for end in ("one", "two"))
+        assert first != second
+        assert max(len(first), len(second)) <= most
 
 
 @pytest.mark.parametrize("target", targets.NAMES)
