@@ -40,7 +40,12 @@ def crowned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return spec
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+SAMPLED = ("launched", "published")
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(name, marks=() if name in SAMPLED else pytest.mark.soak) for name in MOMENTS]
+)
 def test_killed_and_run_again_each_row_has_one_score(moment: str, crowned: Path, tmp_path: Path) -> None:
     shutil.copytree(crowned.parent, tmp_path / "toy")
     spec = tmp_path / "toy" / "ctc.yaml"

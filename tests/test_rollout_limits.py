@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import project
+import pytest
 import rollouts
 from rollouts import FIRST, SECOND, at
 
@@ -22,6 +23,7 @@ rollout:
 """
 
 
+@pytest.mark.soak
 def test_a_server_that_fails_under_load_is_taken_back(tmp_path: Path) -> None:
     spec = rollouts.make(tmp_path / "p", ROLLOUT)
     project.run(spec, "--at", at(FIRST), "--at", at(FIRST, 1))
