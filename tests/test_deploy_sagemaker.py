@@ -120,7 +120,12 @@ def full(folder: Path) -> tuple[System, Bundle]:
     return system, sagemaker.emit(system)
 
 
-@pytest.mark.parametrize("name", NAMED)
+SAMPLED = ("batch_serving", "everywhere", "late_labels", "minimal", "canary")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SAMPLED else pytest.mark.soak) for name in NAMED]
+)
 def test_deploy_is_found_again_whole_and_destroyed_whole(name: str) -> None:
     made, clock = compiled(name), Clock()
     bootstrap(made)
