@@ -114,7 +114,7 @@ def test_a_row_without_a_part_of_its_key_has_no_row_id(tmp_path: Path) -> None:
 
     pq.write_table(pa.table({"shop": ["a", None, None], "n": [1, 1, None]}), tmp_path / "x.parquet")
     connection, table = read(tmp_path / "x.parquet")
-    row_id = snapshot._row_id([table["shop"], table["n"]])
+    row_id = snapshot.row_id([table["shop"], table["n"]])
     assert engine.one(connection, table.aggregate(there=row_id.count(), text=row_id.max())) == {
         "there": 1,
         "text": "a|1",

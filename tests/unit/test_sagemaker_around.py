@@ -12,7 +12,8 @@ import pytest
 
 from ctc.compiler.lower import lower
 from ctc.language.load import load_spec
-from ctc.language.spec import Spec
+from ctc.language.spec import Secret, Spec
+from ctc.language.spec.serving import Notification
 from ctc.targets import sagemaker
 from ctc.targets.sagemaker import identities
 from ctc.targets.sagemaker.limits import jobs
@@ -191,8 +192,13 @@ def test_commands_may_read_their_own_secrets_and_no_other() -> None:
     ]
 
 
-def test_without_secrets_of_commands_no_secret_may_be_read(bundle: dict[str, Any]) -> None:
-    assert "secretsmanager" not in json.dumps(bundle["identities/pipeline.policy.json"])
+def test_no_secret_may_be_read_but_those_of_commands_and_notifications(spec: Spec) -> None:
+    told = [Notification("oncall", "slack", {"webhook": Secret("hook")}, ("failed",))]
+    for notifications, named in ((told, {"hook"}), ([], set[str]())):
+        system = lower(replace(spec, notifications=tuple(notifications)), "sagemaker")
+        statements = identities.policy(system, "pipeline")["Statement"]
+        read = [place for item in statements if "secretsmanager" in str(item["Action"]) for place in item["Resource"]]
+        assert {place.rpartition(":")[2].removesuffix("-??????") for place in read} == named
 
 
 def test_a_key_reaches_every_disk_and_every_output(spec: Spec) -> None:
