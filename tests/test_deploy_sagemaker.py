@@ -233,11 +233,11 @@ def _until_it_ends(made: tuple[System, Bundle], start: Any, done: bool, step: in
 def test_killed_at_requests_all_along_the_next_deploy_finishes_it(done: bool, tmp_path: Path) -> None:
     """A sample of them; the soak takes every one, of every spec."""
     made, kills = full(tmp_path), 0
-    for _, clock in _until_it_ends(made, deploy, done, 9):
+    for _, clock in _until_it_ends(made, deploy, done, 19):
         deploy(hands(made)[0], clock)
         assert not planned(hands(made)[0], clock).changes
         kills += 1
-    assert kills >= 8
+    assert kills >= 4
 
 
 @pytest.mark.soak

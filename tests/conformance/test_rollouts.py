@@ -101,7 +101,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> Histories:
 
 
 @pytest.mark.parametrize(
-    "target", ["sagemaker", *(pytest.param(name, marks=pytest.mark.soak) for name in sorted(OTHERS))]
+    "target", [pytest.param(name, marks=pytest.mark.soak) for name in ("sagemaker", *sorted(OTHERS))]
 )
 def test_every_target_decides_the_same(histories: Histories, target: str) -> None:
     one, other = histories.of("kubeflow"), histories.of(target)

@@ -62,10 +62,10 @@ CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...], int, tuple[str, 
 
 
 def sampled() -> Iterator[Any]:
-    """Every second case on one other target in turn, the rest with `make soak`."""
+    """Every third case on one other target in turn, the rest with `make soak`."""
     for number, case in enumerate(CASES):
         for index, target in enumerate(OTHERS):
-            marks = () if number % 2 == 0 and index == number // 2 % len(OTHERS) else pytest.mark.soak
+            marks = () if number % 3 == 0 and index == number // 3 % len(OTHERS) else pytest.mark.soak
             yield pytest.param(case, target, marks=marks, id=f"{case}-{target}")
 
 
