@@ -122,7 +122,8 @@ def _send(place: Place, at: datetime, do: str, told: Mapping[str, Any]) -> int:
 
     where = _opened(place)
     key = re.sub(r"[^\w-]", "-", f"{do}-{at:%Y%m%dT%H%M%SZ}-{told['who']}")
-    where.hands.objects().put_once(told_key(key), {**told, "id": key})
+    if not where.hands.objects().put_once(told_key(key), {**told, "id": key}):
+        return say_failure(f"{told['who']} has told it something in this very second", "say it again")
     started = where.hands.wake({"told": key})
     click.echo(f"told {where.title}: {started}")
     click.echo("a wake hears it; what followed: ctc runs --deployed, ctc status", err=True)

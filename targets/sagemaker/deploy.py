@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,10 @@ class SageMakerHands:
         }
 
     def desired(self) -> tuple[Resource, ...]:
+        return self._wanted
+
+    @functools.cached_property
+    def _wanted(self) -> tuple[Resource, ...]:
         return tuple(self._desired())
 
     def whoami(self) -> str:

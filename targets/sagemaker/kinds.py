@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ctc.deploy.resource import Live, Resource
+from ctc.deploy.resource import CloudError, Live, Resource
 from ctc.targets.sagemaker.bootstrap import POLICY
-from ctc.targets.sagemaker.session import Exists, Missing, Session
+from ctc.targets.sagemaker.session import Missing, Session
 from ctc.targets.sagemaker.stores import place, put
 
 
@@ -233,7 +233,7 @@ class Rules(_OfSession):
         targets = list(resource.body["Targets"])
         said = call("events", "put_targets", about, Rule=name, EventBusName=bus, Targets=targets)
         if said.get("FailedEntryCount"):
-            raise Exists(f"{about}: events:put_targets failed: {said['FailedEntries']}")
+            raise CloudError(f"{about}: events:put_targets failed: {said['FailedEntries']}")
         kept = {target["Id"] for target in targets}
         there = call("events", "list_targets_by_rule", about, Rule=name, EventBusName=bus)["Targets"]
         old = [target["Id"] for target in there if target["Id"] not in kept]

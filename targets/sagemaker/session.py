@@ -44,11 +44,18 @@ THROTTLED = frozenset(
     ("ThrottlingException", "Throttling", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded")
 )
 
+LOST = frozenset(("PreconditionFailed", "ConditionalRequestConflict", "412", "409"))
+"""Codes of S3's conditional writes."""
+
 _DENIED = re.compile(r"User: (\S+) is not authorized to perform: ([\w:-]+)(?: on resource: ([^\s<]+))?")
 
 
 class Missing(CloudError):
     """What was asked for is not there."""
+
+
+class Lost(CloudError):
+    """A conditional write came too late: what it was to replace is not what is there."""
 
 
 class Exists(CloudError):
@@ -77,7 +84,10 @@ class Session:
         self._clients: dict[str, Any] = {}
 
     def call(self, service: str, operation: str, about: str, **arguments: Any) -> Mapping[str, Any]:
-        """One request. `about` is the resource, for the message. Raises `Missing`, `Exists` or another `CloudError`."""
+        """One request; `about` is the resource, for the message.
+
+        Raises `Missing`, `Exists`, `Lost` or another `CloudError`.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -100,6 +110,8 @@ def _refused(answer: Mapping[str, Any], service: str, operation: str, about: str
     told = f"{about}: {service}:{operation} was refused: {message or 'no reason given'} ({code})"
     if code in MISSING or (code == "ValidationException" and re.search(r"not find|not exist", message)):
         return Missing(told)
+    if code in LOST:
+        return Lost(told)
     if code in EXISTS or (code == "ValidationException" and re.search(r"already exist|existing", message)):
         return Exists(told)
     if code in THROTTLED:

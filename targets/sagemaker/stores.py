@@ -6,15 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ctc.deploy.resource import CloudError
+from ctc.compiler.bundle import as_json
 from ctc.diagnostics import CtcError
 from ctc.steps.ports import Conflict, Versioned
-from ctc.targets.sagemaker.session import Missing, Session
+from ctc.targets.sagemaker.session import Lost, Missing, Session
 
 NOTHING = "absent"
 """The token of a document that was never written."""
-
-_LOST = ("(PreconditionFailed)", "(ConditionalRequestConflict)", "(412)", "(409)")
 
 
 def place(uri: str) -> tuple[str, str]:
@@ -39,7 +37,7 @@ class S3StateStore:
 
     def compare_and_set(self, token: str, document: Mapping[str, Any]) -> str:
         condition = {"IfNoneMatch": "*"} if token == NOTHING else {"IfMatch": token}
-        return put(self._session, self._uri, serialise(document), condition)
+        return put(self._session, self._uri, as_json(dict(document)), condition)
 
 
 class S3ObjectStore:
@@ -58,11 +56,11 @@ class S3ObjectStore:
         return parse(answer["Body"].read(), uri)
 
     def put(self, key: str, document: Mapping[str, Any]) -> None:
-        put(self._session, self.uri(key), serialise(document), {})
+        put(self._session, self.uri(key), as_json(dict(document)), {})
 
     def put_once(self, key: str, document: Mapping[str, Any]) -> bool:
         try:
-            put(self._session, self.uri(key), serialise(document), {"IfNoneMatch": "*"})
+            put(self._session, self.uri(key), as_json(dict(document)), {"IfNoneMatch": "*"})
         except Conflict:
             return False
         return True
@@ -90,14 +88,12 @@ def put(session: Session, uri: str, content: bytes, condition: Mapping[str, str]
     bucket, key = place(uri)
     try:
         answer = session.call("s3", "put_object", uri, Bucket=bucket, Key=key, Body=content, **condition)
+    except Lost as error:
+        raise Conflict(f"{uri} was written by somebody else") from error
     except Missing as error:
-        # S3 answers a conditional write of what is no longer there with 404: somebody took it away.
-        if condition and "NoSuchKey" in error.message:
+        # The bucket is there: its documents were read. So what the write was to replace is not.
+        if "IfMatch" in condition:
             raise Conflict(f"{uri} was taken away by somebody else") from error
-        raise
-    except CloudError as error:
-        if error.message.endswith(_LOST):
-            raise Conflict(f"{uri} was written by somebody else") from error
         raise
     return str(answer["ETag"])
 
@@ -110,7 +106,3 @@ def parse(content: bytes, uri: str) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise CtcError(f"{uri} holds a JSON {type(document).__name__}, not an object", "restore an older version of it")
     return document
-
-
-def serialise(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
