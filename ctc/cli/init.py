@@ -146,6 +146,8 @@ def _prompt(what: str, default: str, why: str = "") -> str:
 
 def _tell(created: Created) -> None:
     """The files on stdout; on stderr what was left out, and what to do next."""
+    from ctc.init.propose import YOURS
+
     plan = created.plan
     for path in created.files:
         click.echo(str(path))
@@ -158,6 +160,6 @@ def _tell(created: Created) -> None:
     spec = next(iter(created.files))
     if plan.project.train is None:
         click.echo("train.py needs: pip install scikit-learn pyarrow", err=True)
-    click.echo(f"look at {spec}: {created.todos} values are marked TODO. Then:", err=True)
+    click.echo(f"look at {spec}: {created.todos} values are marked {YOURS}. Then:", err=True)
     click.echo(f"  ctc validate {spec}", err=True)
     click.echo(f"  ctc run {spec} --at {plan.volume.instant:%Y-%m-%dT%H:%M:%SZ}", err=True)

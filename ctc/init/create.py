@@ -16,7 +16,7 @@ from ctc.diagnostics import CtcError, Severity
 from ctc.init.guess import guess
 from ctc.init.parts import Data, Guess, Wishes
 from ctc.init.project import Project, read_project, slug
-from ctc.init.propose import Plan, needs_adapter, propose
+from ctc.init.propose import YOURS, Plan, needs_adapter, propose
 from ctc.init.scripts import MARK, Script, is_ours
 from ctc.init.tables import Database, Table, csv_files, find, profile
 from ctc.init.volume import Volume, measure
@@ -50,7 +50,7 @@ class Created:
 
     @property
     def todos(self) -> int:
-        return next(iter(self.files.values())).count("# TODO")
+        return next(iter(self.files.values())).count(f"# {YOURS}")
 
 
 Answer = Callable[[Plan], "tuple[str, Wishes] | None"]
@@ -166,7 +166,7 @@ def _required(targets: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def _files(plan: Plan, request: Request) -> dict[Path, str]:
     head = [f"yaml-language-server: $schema={SCHEMA}"] if request.editor else []
-    head.append("Written by `ctc init`. `guessed` says why a value was chosen; TODO is for you.")
+    head.append(f"Written by `ctc init`. `guessed` says why a value was chosen; {YOURS} is for you.")
     texts = {request.spec: emit(propose(plan), head), **_scripts(plan)}
     if request.editor:
         schema = resources("ctc.schemas") / "ct.v1.schema.json"
