@@ -69,7 +69,7 @@ def carry_out(hands: Hands, desk: Desk, steps: Plan, done: Deployed, progress: P
         raise CtcError(f"{error.message}\n{_told(finished, steps)}", error.help) from error
     gone = {*_gone(finished, steps), *(step.resource.address for step in steps.steps if step.verb is Verb.FORGET)}
     order = [item.address for item in hands.desired()]
-    desk.leave(desk.deployment.without(gone).in_order(order).done(done))
+    desk.leave(desk.deployment.made(wanted).without(gone).in_order(order).done(done))
 
 
 _NOT_OURS = (Verb.FORGET, Verb.DELETE, Verb.LEAVE, Verb.REFUSE, Verb.CHECK)

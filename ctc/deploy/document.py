@@ -6,14 +6,14 @@ written into it before the service is asked to make it, so that nothing made can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
 from ctc.deploy.resource import Recorded, Resource
 from ctc.diagnostics import CtcError
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 VERSION = 1
 
@@ -21,7 +21,7 @@ KEPT = 20
 """So many past deployments are remembered."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Commit(Value):
     """The commit of the spec's repository that was deployed; `changed` if the spec was not as committed."""
 
@@ -30,7 +30,7 @@ class Commit(Value):
     changed: bool = False
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Lease(Value):
     """Who changes the deployment, and until when (UTC) nobody else may."""
 
@@ -38,7 +38,7 @@ class Lease(Value):
     until: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Deployed(Value):
     """A deployment that was carried out to its end."""
 
@@ -50,7 +50,7 @@ class Deployed(Value):
     commit: Commit | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Deployment(Value):
     """`last` is the newest one that ended well. `resources` go by address, in the order in which they were made."""
 
@@ -64,10 +64,21 @@ class Deployment(Value):
         return replace(self, last=what, history=(*self.history, what)[-KEPT:], lease=None)
 
     def making(self, resources: Iterable[Resource]) -> Deployment:
-        """With these resources as asked for now; the others keep their place."""
+        """With these resources as about to be asked for; the others keep their place.
+
+        What was asked of them before is kept beside it: the service has one or the other until the change is done.
+        """
+        former = {address: item.fields for address, item in self.resources.items()}
+        return self._with(resources, lambda item: {*item.body, *former.get(item.address, ())})
+
+    def made(self, resources: Iterable[Resource]) -> Deployment:
+        """With these resources as asked for, and as the service now has them."""
+        return self._with(resources, lambda item: item.body)
+
+    def _with(self, resources: Iterable[Resource], fields: Callable[[Resource], Iterable[str]]) -> Deployment:
         kept = dict(self.resources)
         for item in resources:
-            kept[item.address] = Recorded(item.kind, item.name, tuple(sorted(item.body)))
+            kept[item.address] = Recorded(item.kind, item.name, tuple(sorted(fields(item))))
         return replace(self, resources=kept)
 
     def without(self, addresses: Iterable[str]) -> Deployment:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cloud import WHO, Clock, Killed, Line, Service, ToyHands, deploy, desk, destroy, planned, relabelled, resource
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -356,6 +356,8 @@ _SETS = st.dictionaries(
 
 
 @settings(max_examples=60, deadline=None)
+# A field that is no longer asked for, and a kill before the change that takes it away.
+@example([({"pipeline/b": {}, "pipeline/a": {"a": 0}}, 0, False), ({"pipeline/a": {}}, 6, False)])
 @given(st.lists(st.tuples(_SETS, st.integers(0, 40), st.booleans()), min_size=1, max_size=4))
 def test_whatever_came_before_a_deploy_that_ends_leaves_what_was_asked(
     history: list[tuple[dict[str, dict[str, Any]], int, bool]],
