@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ctc.language.value import Value, frozen
 from ctc.targets.kfp_ir import GPU, PIPELINE_NAME
 
 CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] (==|!=) (true|false)")
@@ -44,8 +44,8 @@ def check_platform(spec: Mapping[str, Any], platform: Sequence[Any]) -> list[str
     return [f"the second document: there is no executor {name}" for name in unknown]
 
 
-@dataclass(frozen=True)
-class _Dag:
+@frozen
+class _Dag(Value):
     """One DAG: where it stands, the component that holds it, its tasks."""
 
     place: str

@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ctc.compiler.ir import Step
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Limit(Value):
     """A number of a service, where it is written, and the month in which that was read.
 
@@ -33,7 +32,7 @@ class Limit(Value):
     field: str = ""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Service(Value):
     """Who passes the texts on. `reserved` are texts that it replaces beside placeholders, each with what it is."""
 

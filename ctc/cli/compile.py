@@ -6,7 +6,6 @@ import hashlib
 import json
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import click
 
 from ctc.cli.common import DIFFERENT, OK, SPEC_ERRORS, print_diagnostics
 from ctc.diagnostics import CtcError, Diagnostic, Severity, Span
+from ctc.language.value import Value, frozen
 
 if TYPE_CHECKING:
     from ctc.language.source import Document
@@ -81,8 +81,8 @@ def compile_(
     return _check(made, out) if check else _write(made, out)
 
 
-@dataclass(frozen=True)
-class _Made:
+@frozen
+class _Made(Value):
     """Files by folder: the target's name, below the matrix row's where the spec has a matrix.
 
     `named` are the targets of the spec, None where it could not be read without a target; `rows` the matrix rows, empty

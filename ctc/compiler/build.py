@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ctc.compiler.bundle import Bundle
@@ -12,10 +11,10 @@ from ctc.compiler.lower import lower
 from ctc.compiler.target import Support, Target
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.language.spec import Spec
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Built(Value):
     """`bundle` is None where a diagnostic is an error."""
 

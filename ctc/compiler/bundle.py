@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from json.encoder import encode_basestring
+from math import isfinite
 from typing import Any
 
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 NEWLINE = "\n"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Artifact(Value):
     """One file. `path` is relative to the bundle, with `/`."""
 
@@ -23,7 +23,7 @@ class Artifact(Value):
     content: bytes
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Bundle(Value):
     """`uploads` maps a file of the bundle to the URI at which the pipelines expect it."""
 
@@ -55,7 +55,7 @@ def _indented(value: Any, line: str) -> str:
     """What `json.dumps` writes with an indent of two and sorted keys, in half the time: asked to indent, it leaves its
     encoder in C aside. `line` starts a line at this depth. Takes dicts with string keys only.
     """
-    if isinstance(value, str):
+    if type(value) is str:
         return encode_basestring(value)
     if isinstance(value, dict) and value:
         deeper = f"{line}  "
@@ -67,15 +67,16 @@ def _indented(value: Any, line: str) -> str:
     return scalar(value)
 
 
+_WRITTEN = {"None": "null", "True": "true", "False": "false", "[]": "[]", "()": "[]", "{}": "{}"}
+"""What few words say, so that the encoder need not be asked for them."""
+
+
 def scalar(value: Any) -> str:
     """The JSON of a number, a truth value, null, or an empty container."""
-    if value is None:
-        return "null"
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    return str(value) if type(value) is int else _encode(value)
+    if type(value) is int or (type(value) is float and isfinite(value)):
+        return repr(value)
+    written = _WRITTEN.get(repr(value))
+    return _encode(value) if written is None else written
 
 
 def canonical(value: Any, plain: Callable[[Any], Any] | None = None) -> bytes:

@@ -6,12 +6,11 @@ A target reads a `System` and writes files. Every node knows, in `origin`, the d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 
 class Runs(StrEnum):
@@ -22,7 +21,7 @@ class Runs(StrEnum):
     CHAMPION = "champion"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Ref(Value):
     """An output of an earlier step: the only way in which steps refer to each other."""
 
@@ -30,7 +29,7 @@ class Ref(Value):
     output: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Parameter(Value):
     """A pipeline parameter; all are strings. `default` None means that the caller must give it."""
 
@@ -38,7 +37,7 @@ class Parameter(Value):
     default: str | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Resources(Value):
     """What one container is given; `cpu` counts virtual CPUs, `gpus` accelerators of the model `gpu_type` (`t4`)."""
 
@@ -49,7 +48,7 @@ class Resources(Value):
     gpu_type: str = ""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Spot(Value):
     """Capacity that may be taken away: how often the command saves its work, and how long a job waits to go on."""
 
@@ -57,7 +56,7 @@ class Spot(Value):
     max_wait: timedelta
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Step(Value):
     """One container.
 
@@ -102,7 +101,7 @@ class Step(Value):
     options: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Branch(Value):
     """`then` runs only if the flag `on` is true. What depends on a step inside stands inside."""
 
@@ -114,7 +113,7 @@ class Branch(Value):
 Node = Step | Branch
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Pipeline(Value):
     """`on_exit` runs last and always, also after a failure."""
 
@@ -140,7 +139,7 @@ def _steps(nodes: tuple[Node, ...]) -> Iterator[Step]:
             yield node
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Wakes(Value):
     """When the wake pipeline is started: every `every`, and at each cron instant (five fields) in its zone."""
 
@@ -149,7 +148,7 @@ class Wakes(Value):
     """(trigger name, cron, IANA zone)"""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Server(Value):
     """A server of `serving`: the container, what it answers on, and at least how many of it run on which machine.
 
@@ -169,7 +168,7 @@ class Server(Value):
     argv: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class RolloutStep(Value):
     """One step of a rollout: `kind` is smoke, mirror, approval or traffic; `share` that of the requests, 0 to 1."""
 
@@ -177,7 +176,7 @@ class RolloutStep(Value):
     share: float = 0.0
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Rollout(Value):
     """How a version takes over at the server `serving`. Durations, gates and limits are wake's alone to judge."""
 
@@ -185,7 +184,7 @@ class Rollout(Value):
     steps: tuple[RolloutStep, ...]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class System(Value):
     """All that one target needs to emit one spec in one environment.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from ctc.compiler.ir import Ref, Runs, Step
@@ -11,6 +10,7 @@ from ctc.compiler.training import plain
 from ctc.language.requests import RATE, requests
 from ctc.language.spec import Gate, Score, Secret, Spec
 from ctc.language.spec.serving import Online, Serving
+from ctc.language.value import Value, frozen
 
 WARM_UP = 20
 """Requests before those that count: a server loads and compiles at its first ones."""
@@ -22,8 +22,8 @@ START = timedelta(minutes=10)
 """What a measuring step may take beside its requests: the server's start, which the probe gives up after 5 minutes."""
 
 
-@dataclass(frozen=True)
-class Measurement:
+@frozen
+class Measurement(Value):
     """One server under one rate (requests a second), for all gates that ask so; `output` is its input of `evaluate`."""
 
     step: str

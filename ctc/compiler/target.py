@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +10,7 @@ from typing import Protocol
 from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
 from ctc.diagnostics import Diagnostic
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 
 class Support(StrEnum):
@@ -20,7 +19,7 @@ class Support(StrEnum):
     UNSUPPORTED = "unsupported"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Capability(Value):
     """How a target carries one feature. `reason` says how it is emulated or why it is not, and what to do instead."""
 
@@ -32,7 +31,7 @@ class Capability(Value):
             raise ValueError("a capability that is not native needs its reason")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Execution(Value):
     """How one local execution of a compiled pipeline ended.
 
@@ -45,7 +44,7 @@ class Execution(Value):
     error: str = ""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Machine(Value):
     """This machine as seen by a rehearsal.
 

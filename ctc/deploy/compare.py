@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 
 class Absent:
@@ -19,7 +18,7 @@ class Absent:
 ABSENT = Absent()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Field(Value):
     """A field that differs: its dotted path, what it is, and what it should be."""
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ctc.deploy.compare import Field, differences
 from ctc.deploy.resource import Live, Recorded, Resource
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 
 class Verb(StrEnum):
@@ -30,7 +29,7 @@ CHANGES = (Verb.CREATE, Verb.UPDATE, Verb.REPLACE, Verb.DELETE)
 """What asks something of the service."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Step(Value):
     """What is to happen to one resource, why, and the fields that differ."""
 
@@ -40,7 +39,7 @@ class Step(Value):
     fields: tuple[Field, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Plan(Value):
     """The steps in the order in which they are taken; those that change nothing are among them."""
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from ctc.diagnostics import CtcError
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 from ctc.steps.ports import ObjectStore, StateStore
 
 LABELS = ("ctc:name", "ctc:environment")
 """The labels that say whose a resource is: the deployed spec's name and its environment, never a person or a file."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Resource(Value):
     """A resource as it should be.
 
@@ -43,7 +43,7 @@ class Resource(Value):
         return f"{self.kind}/{self.name}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Live(Value):
     """A resource as its service describes it, in the shape of `Resource.body`: defaults, order and case made even.
 
@@ -60,7 +60,7 @@ class Live(Value):
         return all(self.labels.get(key) == resource.labels[key] for key in LABELS)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Recorded(Value):
     """What the deployment document keeps of a resource that it made, or was about to: the fields that it asked for."""
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ctc.deploy.compare import Absent, Field
 from ctc.deploy.plan import Plan, Step
 from ctc.diagnostics import CtcError
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 VERSION = 1
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class About(Value):
     """Of which deployment a plan is, and what was asked of it (`apply.Wish`).
 

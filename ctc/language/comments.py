@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ctc.diagnostics import Lines, Span
+from ctc.language.value import Value, frozen
 
 _GAP = re.compile(r"![^\s,\[\]{}]*|#[^\n\r\x85\u2028\u2029]*")
 """Between two scalars a `#` starts a comment, unless it belongs to a tag."""
 _HEADER = re.compile(r"[|>][-+0-9]*[ \t]+(#[^\n\r\x85\u2028\u2029]*)")
 
 
-@dataclass(frozen=True)
-class Comment:
+@frozen
+class Comment(Value):
     """`text` begins with its `#`; `alone` if nothing else stands on its line."""
 
     span: Span

@@ -11,7 +11,8 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+from ctc.language.value import Value, frozen
 
 LONGEST = 200
 _DEEPEST = 20
@@ -41,8 +42,8 @@ class NoNumber(ValueError):
     """The comparison has no answer on these values: one is missing, or a result is not finite."""
 
 
-@dataclass(frozen=True)
-class Compared:
+@frozen
+class Compared(Value):
     """Both sides of the comparison, the sign between them, and whether it holds."""
 
     left: float

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 _MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 _WEEKDAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
 _LONGEST = {month: calendar.monthrange(2024, month)[1] for month in range(1, 13)}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class _Field(Value):
     name: str
     low: int
@@ -36,7 +35,7 @@ _FIELDS = (
 )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Cron(Value):
     """A parsed expression. `weekdays` counts from Sunday = 0.
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ctc.diagnostics import Diagnostic, Edit, Label, Lines, Severity, Span
 from ctc.language.comments import Comment, comments
 from ctc.language.fixes import rename
+from ctc.language.value import Value, frozen
 
 if TYPE_CHECKING:
     from ctc.language.source import Document
@@ -25,8 +25,8 @@ _OF_A_TARGET = re.compile(r"CT3\d\d")
 """Targets have codes of their own, which the language does not know."""
 
 
-@dataclass(frozen=True)
-class Ignore:
+@frozen
+class Ignore(Value):
     """One code that a comment names. It counts for findings that start on `line`."""
 
     code: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 from ctc.diagnostics import Diagnostic, Label, Severity
@@ -16,7 +16,7 @@ from ctc.language.source import Document, read
 from ctc.language.spans import Path, Spans, at
 from ctc.language.spec import Spec
 from ctc.language.typed import spec_from
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 _FATAL = ("CT220", "CT228", "CT302")
 """Without its environment, its row or its target, everything else that is found may not be so."""
@@ -25,7 +25,7 @@ _UNUSED = "CT224"
 """A finding only where it is one in every environment."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Loaded(Value):
     """`spec` is None where a diagnostic is an error. `spans` belong to the rendered tree."""
 

@@ -7,13 +7,12 @@ simulated, no data is read. What a formula needs and the spec does not state is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 
 from ctc.language.attempts import YEAR, attempts_per_year, most_attempts_per_year
 from ctc.language.spec import Gate, Metric, Spec
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 POWER = 0.8
 """How often a gate must notice a difference for it to count as detectable: the convention of Cohen (1988)."""
@@ -66,7 +65,7 @@ def normal_quantile(probability: float) -> float:
     return (low + high) / 2
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class GateEstimate(Value):
     """What one relative gate can tell. A number that cannot be known from the spec is None.
 
@@ -89,7 +88,7 @@ class GateEstimate(Value):
     passes_at_best: float | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Volume(Value):
     """The rows that a gate may be judged on; `positives` is 0 where their number is not stated."""
 

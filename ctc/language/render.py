@@ -12,7 +12,7 @@ from ctc.language.based import inner, resolved
 from ctc.language.shape import schema
 from ctc.language.source import Document
 from ctc.language.spans import Path, Spans, at
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 DEFAULT = "default"
 """The environment of a spec that has no `environments`."""
@@ -38,7 +38,7 @@ FIRST_ROW = "*"
 """Stands for the first row of a matrix, whichever that is."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Rendered(Value):
     """The tree as it holds in one environment. `environments` stays in it, so that its shape is checked too.
 

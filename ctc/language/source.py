@@ -15,7 +15,7 @@ from typing import Any
 
 from ctc.diagnostics import Diagnostic, Edit, Label, Lines, Severity, Span
 from ctc.language.spans import Path, Place, Spans
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 64
@@ -44,7 +44,7 @@ CODES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Document(Value):
     """`data` is None if the file could not be understood; then a diagnostic says why. `text` has no byte order mark."""
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ctc.diagnostics import Span
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 Path = tuple[str | int, ...]
 """Where a node stands in the tree: keys and list indices from the root."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Place(Value):
     """Where a node stands in the file: its key, if it has one, and the first line of its value."""
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 LONGEST = timedelta(days=36525)
 """A century: whatever is longer is a slip of the hand, and date arithmetic would overflow."""
@@ -26,7 +25,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Money(Value):
     """An amount, and its ISO currency where the spec writes one beside it; else it is in `cost.currency`."""
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 
 from ctc.compiler.ir import Step, System
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 from ctc.targets import gpus
 from ctc.targets.azureml import events, identities, schedules, serving
 from ctc.targets.azureml.machines import GPU_SIZES, SIZES, smallest
@@ -18,7 +17,7 @@ from ctc.targets.azureml.places import WORKFLOW_NAME, datastore, group_id, sourc
 from ctc.targets.azureml.tags import tags
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Limit(Value):
     """`quote` is what the source says, `as_of` the month in which it was read."""
 

@@ -8,16 +8,15 @@ with a part of an accelerator are left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ctc.compiler.ir import Resources
+from ctc.language.value import Value, frozen
 from ctc.targets.gpus import is_model
 
 GIB = 1024**3
 
 
-@dataclass(frozen=True)
-class Size:
+@frozen
+class Size(Value):
     name: str
     cpu: int
     memory_gib: int

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 from ctc.targets.sagemaker.names import LENGTHS
 
 _MODEL = "botocore 1.44 service model"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Limit(Value):
     """`said` is the sentence of the source.
 

@@ -9,16 +9,17 @@ lists are short ones on purpose: types that most regions have.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ctc.compiler.ir import Resources
+from ctc.language.value import Value, frozen
 from ctc.targets.gpus import is_model
 
 GIB = 1024**3
 
 
-@dataclass(frozen=True)
-class InstanceType:
+@frozen
+class InstanceType(Value):
     """`training` and `processing` tell which jobs may use it.
 
     A type with a disk of its own gives a job that one, `local_disk_gb` (10^9 bytes), in place of a volume, and takes no

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ctc.compiler.ir import System
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 from ctc.targets.sagemaker import names
 
 FINAL_STATUSES = ("Succeeded", "Failed", "Stopped", "CompletedWithFailures")
 """Statuses in which an execution ends (botocore 1.44 PipelineExecutionStatus; the last one is new in 2026)."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Heard(Value):
     """An outside event: where the settings find it, and the field that tells one from another, or empty."""
 

@@ -125,7 +125,6 @@ def emit(system: System) -> Bundle:
     """The bundle. Pure: no SDK, no network, no clock."""
     jobs = {pipeline.kind: pipeline_job(system, pipeline) for pipeline in (*system.scores, system.train, system.wake)}
     documents = {
-        **{f"pipelines/{kind}.json": job for kind, job in jobs.items()},
         **{f"schedules/{name}.json": body for name, body in schedules(system, jobs["wake"]).items()},
         **{f"identities/account-{name}.json": body for name, body in identities.accounts(system).items()},
         **{f"identities/role-{name}.json": body for name, body in identities.roles(system).items()},
@@ -138,6 +137,7 @@ def emit(system: System) -> Bundle:
     uploaded = [Artifact(f"pipelines/{kind}.json", as_json(job)) for kind, job in jobs.items()]
     support = f"{system.root}/support/{_digest(uploaded)}"
     artifacts = [
+        *uploaded,
         *(Artifact(path, as_json(document)) for path, document in documents.items()),
         *_sources(system, support),
         Artifact("BOOTSTRAP.md", bootstrap.sheet(system)),

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ctc.compiler.ir import Resources
+from ctc.language.value import Value, frozen
 from ctc.targets.gpus import is_model
 
 GIB = 1024**3
 
 
-@dataclass(frozen=True)
-class MachineType:
+@frozen
+class MachineType(Value):
     """`accelerator` is the service's name (`AcceleratorType`) of what `gpu_type` names; empty without any."""
 
     name: str

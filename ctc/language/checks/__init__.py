@@ -5,7 +5,6 @@ case in `tests/err`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.language import gaps, render, shape, source
 from ctc.language.spec import Spec
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 if TYPE_CHECKING:
     from ctc.language.explained import Explanation
@@ -37,7 +36,7 @@ TOPICS = (
 """The modules of this package that hold checks."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Finding(Value):
     """What a check says about a place of the spec; `related` is a second place that explains it, and its label."""
 
@@ -54,7 +53,7 @@ OnTarget = Callable[[Spec, str], Iterator[Finding]]
 OnEnvironments = Callable[[Mapping[str, Spec]], Iterator[Finding]]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Rule(Value):
     """A code and what it finds. The rules that are no check of meaning are made where the code is found."""
 
@@ -69,7 +68,7 @@ class Rule(Value):
         return explanation(self.code)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Check(Rule):
     """A rule with the one function that finds it."""
 

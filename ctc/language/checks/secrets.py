@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ctc.language.checks import Finding, Tree, check_tree
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 _SHAPES = re.compile(
     r"(?:AKIA|ASIA)[0-9A-Z]{16}"
@@ -44,7 +43,7 @@ _FREE = ("env", "hyperparameters", "variables")
 """Maps whose keys are the user's, so that a key can be called after a secret that its value is."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class _Text(Value):
     """A text of the tree; `key` is the user's own name of it, or the flag before it in a command."""
 

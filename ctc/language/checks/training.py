@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 
 from ctc.diagnostics import Severity
 from ctc.language.checks import Finding, check, suggest
 from ctc.language.checks.time import written
 from ctc.language.spec import Spec
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 # The same pattern as that of the shim, which fills them.
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
@@ -27,7 +26,7 @@ _PLATFORM_VARIABLES = {"sagemaker": ("SM_", "TRAINING_"), "vertex": ("AIP_",), "
 """What each `interface` sets by itself: the documented prefixes of the platforms' training environments."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Command(Value):
     """A command of the spec: where it stands, the placeholders that it has, and those that it cannot do without."""
 

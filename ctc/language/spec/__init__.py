@@ -7,7 +7,6 @@ Durations are `timedelta`, latencies seconds, rates events a second, sizes bytes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,7 +66,7 @@ from ctc.language.spec.triggers import (
     TriggerKind,
     TriggerPolicy,
 )
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 if TYPE_CHECKING:
     # Most specs do not serve: whoever needs these types imports them from their module.
@@ -76,12 +75,12 @@ if TYPE_CHECKING:
 Task = Literal["binary", "multiclass", "regression", "ranking", "forecast"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Ranking(Value):
     group: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Forecast(Value):
     """`every` is the step between values, `horizon` how far ahead, `season` the length of a season."""
 
@@ -91,7 +90,7 @@ class Forecast(Value):
     season: timedelta | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Spec(Value):
     """One model's continuous training, rendered for one environment and one row of its matrix.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Any, Literal
 
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 Role = Literal["rows", "features", "labels", "predictions", "holdout"]
 """`holdout`: a table of its own that only judges."""
@@ -16,34 +16,34 @@ NO_TIME = "none"
 """The `event_time` of data that has no time."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Parquet(Value):
     """A Parquet file, a folder of them or a glob; relative paths are relative to the spec's folder."""
 
     path: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Csv(Value):
     path: str
     delimiter: str = ","
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Captured(Value):
     """Requests and answers that an online server of this spec has kept."""
 
     by: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Join(Value):
     to: str
     key: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Filter(Value):
     """Rows to keep: `kind` and its arguments as they stand in the spec."""
 
@@ -52,7 +52,7 @@ class Filter(Value):
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class PredictionColumns(Value):
     """What the columns of served rows are called."""
 
@@ -62,7 +62,7 @@ class PredictionColumns(Value):
     event_time: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Source(Value):
     """Exactly one of `parquet`, `csv` and `captured` is set."""
 
@@ -87,7 +87,7 @@ class Source(Value):
         return None if files is None else files.path
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Label(Value):
     source: str
     column: str
@@ -95,7 +95,7 @@ class Label(Value):
     absent: Literal["negative", "drop", "error"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Columns(Value):
     """`drop` columns reach nobody; `audit` columns reach evaluation only, never train or predict."""
 
@@ -103,7 +103,7 @@ class Columns(Value):
     audit: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Over(Value):
     """The latest stretch of live rows."""
 
@@ -111,7 +111,7 @@ class Over(Value):
     window: timedelta
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Check(Value):
     """One data check: `kind` and its arguments as they stand in the spec, values in base units."""
 

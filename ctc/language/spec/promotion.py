@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Metric(Value):
     """A named metric of one kind, e.g. `auc: {roc_auc: {}}`. `better` is the direction in which it improves."""
 
@@ -20,7 +19,7 @@ class Metric(Value):
     better: Literal["higher", "lower", "neither"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Slice(Value):
     """A slice for each value of a column, or between `edges` of a number."""
 
@@ -31,7 +30,7 @@ class Slice(Value):
     min_positives: int = 0
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Score(Value):
     """A command that adds columns to each judged row."""
 
@@ -39,7 +38,7 @@ class Score(Value):
     argv: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Evaluation(Value):
     metrics: tuple[Metric, ...]
     unit: tuple[str, ...] = ()
@@ -50,7 +49,7 @@ class Evaluation(Value):
 GateKind = Literal["range", "not_worse", "min_gain", "parity", "latency", "model_size", "forgetting", "expression"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Gate(Value):
     """One promotion gate.
 
@@ -80,7 +79,7 @@ class Gate(Value):
     that: str | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Approval(Value):
     """Groups of people: one of `any_of` suffices, or each of `all_of` is needed."""
 
@@ -89,7 +88,7 @@ class Approval(Value):
     expires: timedelta = timedelta(days=7)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Occurrences(Value):
     """At most `max` of something within `per`."""
 
@@ -97,7 +96,7 @@ class Occurrences(Value):
     per: timedelta
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Promotion(Value):
     gates: tuple[Gate, ...]
     prefer: Literal["fresher", "champion"] = "fresher"

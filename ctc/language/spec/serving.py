@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -11,10 +11,10 @@ from ctc.language.spec.promotion import Approval
 from ctc.language.spec.training import Resources
 from ctc.language.spec.triggers import ScheduleTrigger
 from ctc.language.units import Money
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Online(Value):
     image: str
     argv: tuple[str, ...]
@@ -24,7 +24,7 @@ class Online(Value):
     capture: float = 0.0
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Batch(Value):
     rows: str
     out: str
@@ -32,13 +32,13 @@ class Batch(Value):
     write: Literal["append", "replace"] = "append"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Instances(Value):
     min: int
     max: int | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Serving(Value):
     """Exactly one of `online` and `batch` is set."""
 
@@ -49,7 +49,7 @@ class Serving(Value):
     resources: Resources = field(default_factory=Resources)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class LiveLimit(Value):
     """What must hold of a live model: `kind` and its arguments, values in base units."""
 
@@ -58,13 +58,13 @@ class LiveLimit(Value):
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Smoke(Value):
     request: str
     status: int = 200
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class RolloutStep(Value):
     """Exactly one of `smoke`, `mirror`, `approval` and `traffic` is set; `duration` is the key `for`."""
 
@@ -77,7 +77,7 @@ class RolloutStep(Value):
     gates: tuple[LiveLimit, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Rollout(Value):
     steps: tuple[RolloutStep, ...]
     serving: str | None = None
@@ -85,14 +85,14 @@ class Rollout(Value):
     keep_previous: timedelta = timedelta(hours=24)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Cost(Value):
     currency: str = "USD"
     max_per_run: Money | None = None
     max_per_month: Money | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Notification(Value):
     """One channel: `kind` and its arguments, secrets as `Secret`."""
 

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Literal
 
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 Scalar = str | int | float | bool
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Secret(Value):
     """A secret by its name in the target's store; its value is never part of a spec."""
 
     secret: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Gpu(Value):
     type: str
     count: int = 1
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Resources(Value):
     cpu: float = 1.0
     memory: int = 2 * 1024**3
@@ -33,19 +33,19 @@ class Resources(Value):
     gpu: Gpu | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Spot(Value):
     checkpoint: timedelta
     max_wait: timedelta
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Distributed(Value):
     nodes: int
     launcher: Literal["torchrun", "mpi"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Input(Value):
     """Files that never change, such as base weights; `digest` is `sha256:` and 64 hexadecimal digits."""
 
@@ -54,7 +54,7 @@ class Input(Value):
     digest: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Prepare(Value):
     """`fit` learns on training rows; `apply` runs before every predict with what that version learnt."""
 
@@ -65,14 +65,14 @@ class Prepare(Value):
     timeout: timedelta = timedelta(hours=1)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class CsvFormat(Value):
     """What the user's code reads instead of Parquet: a header line, then rows."""
 
     delimiter: str = ","
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Training(Value):
     """The user's code. `argv` and `predict` are lists of words with placeholders, never shell text."""
 
@@ -93,20 +93,20 @@ class Training(Value):
     retries: int = 0
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class HashHoldout(Value):
     key: tuple[str, ...]
     share: float
     salt: str = ""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class ColumnHoldout(Value):
     name: str
     value: Scalar
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Holdout(Value):
     """Exactly one of `time`, `hash`, `column` and `source` is set; all but `time` are fixed for good."""
 
@@ -118,7 +118,7 @@ class Holdout(Value):
     min_positives: int = 0
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Retraining(Value):
     """What a new model learns from. At most one of `window` (sliding) and `since` (expanding, ISO instant) is set."""
 

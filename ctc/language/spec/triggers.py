@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
 from ctc.language.spec.promotion import Occurrences
-from ctc.language.value import Value
+from ctc.language.value import Value, frozen
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class ScheduleTrigger(Value):
     cron: str
     timezone: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class NewDataTrigger(Value):
     min_rows: int
     settle: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class PerformanceTrigger(Value):
     """`min`, `max`: the allowed range of a live metric; `drop`: how much worse than at promotion it may become."""
 
@@ -37,7 +36,7 @@ class PerformanceTrigger(Value):
 DriftMethod = Literal["psi", "jensen_shannon", "ks", "wasserstein", "chi_square", "l_infinity"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class DriftTrigger(Value):
     """`require` is `any`, `all`, or the share of the columns that must drift. The line is `max`, or calibrated."""
 
@@ -52,14 +51,14 @@ class DriftTrigger(Value):
     false_alarms: Occurrences | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class EventTrigger(Value):
     name: str
     dedupe_by: str | None = None
     max_age: timedelta = timedelta(hours=1)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class ManualTrigger(Value):
     pass
 
@@ -67,7 +66,7 @@ class ManualTrigger(Value):
 TriggerKind = ScheduleTrigger | NewDataTrigger | PerformanceTrigger | DriftTrigger | EventTrigger | ManualTrigger
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Trigger(Value):
     """`wait_for` is the number of mature rows after a change that a retrain waits for."""
 
@@ -80,13 +79,13 @@ class Trigger(Value):
     wait_for: int | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class MaxRuns(Value):
     count: int
     per: timedelta
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Rearm(Value):
     """After an attempt that promoted nothing: the new labelled rows, and the time, before a trigger fires again."""
 
@@ -94,7 +93,7 @@ class Rearm(Value):
     backoff: timedelta = timedelta(0)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class TriggerPolicy(Value):
     """`resume`: new labelled rows that end the hold after a rollback. `staleness`: the age that raises an alarm."""
 
