@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from ctc.value import Value, frozen
 
 
 class Severity(StrEnum):
@@ -13,8 +14,8 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True)
-class Span:
+@frozen
+class Span(Value):
     """A stretch of a file. Lines and columns start at 1; `end_column` is exclusive, and counts on the last line.
 
     Columns count code points, as libyaml and SARIF (`columnKind: unicodeCodePoints`) do. `end_line` is 0 for a
@@ -32,16 +33,16 @@ class Span:
         return self.end_line or self.line
 
 
-@dataclass(frozen=True)
-class Label:
+@frozen
+class Label(Value):
     """A second place that explains a finding, with the few words shown beside it."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True)
-class Edit:
+@frozen
+class Edit(Value):
     """A change that mends a finding without anybody's judgement: what stands at `span` becomes `text`.
 
     `title` says it in a few words, as an order: "rename `min_row` to `min_rows`".
@@ -52,8 +53,8 @@ class Edit:
     title: str
 
 
-@dataclass(frozen=True)
-class Diagnostic:
+@frozen
+class Diagnostic(Value):
     """One finding. One root cause gives one diagnostic.
 
     `code` is never reused: CT0 file and YAML, CT1 shape, CT2 meaning, CT3 target, CT4 cost and policy, CT5 security.

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ctc.language.value import Value, frozen
 from ctc.targets.kfp_ir import GPU, PIPELINE_NAME
+from ctc.value import Value, frozen
 
 CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] (==|!=) (true|false)")
 """The one form that is emitted, and its negations: anything richer cannot be checked against a run."""

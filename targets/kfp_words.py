@@ -13,7 +13,7 @@ from typing import Any
 
 from ctc.compiler.ir import Step
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 
 @frozen

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The ground floor first: a module imports only what stands above it, or its own floor.
 FLOORS = (
+    "value",
     "diagnostics",
     "language",
     "compiler",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import sys
@@ -13,9 +12,12 @@ import click
 
 from ctc.cli.common import DIFFERENT, OK, SPEC_ERRORS, print_diagnostics
 from ctc.diagnostics import CtcError, Diagnostic, Severity, Span
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ctc.language.load import Loaded
     from ctc.language.source import Document
 
 
@@ -141,7 +143,7 @@ def _compile(
     found: dict[Diagnostic, None] = {}
     deployments = [(name, key) for key in ((row,) if row is not None or not rows else rows) for name in wanted]
     for name, key in deployments:
-        made, findings = _deployment(document, environment, name, key, native)
+        made, findings = _deployment(document, environment, name, key, native, base)
         found.update(dict.fromkeys(findings))
         if made is not None:
             compiled[name if key is None else f"{key}/{name}"] = made
@@ -150,23 +152,35 @@ def _compile(
 
 
 def _deployment(
-    document: Document, environment: str | None, target: str, row: str | None, native: tuple[str, ...]
+    document: Document,
+    environment: str | None,
+    target: str,
+    row: str | None,
+    native: tuple[str, ...],
+    base: Loaded,
 ) -> tuple[dict[str, bytes] | None, tuple[Diagnostic, ...]]:
     """The files of one target and row, None where there are errors, and what is found on the way."""
     from ctc import targets as registry
     from ctc.compiler.build import build
     from ctc.compiler.write import files
-    from ctc.language.fixes import attach
-    from ctc.language.ignore import silenced
-    from ctc.language.load import load_spec, place
+    from ctc.language.load import load_spec
 
-    loaded = load_spec(document, environment, target, row)
+    loaded = load_spec(document, environment, target, row, like=base)
     if loaded.spec is None:
         return None, loaded.diagnostics
     built = build(loaded.spec, registry.load(target), native)
-    own = silenced(attach((place(item, loaded) for item in built.diagnostics), document), document)
     made = None if built.bundle is None else files(built.bundle, built.system)
+    own = _finished(built.diagnostics, loaded, document) if built.diagnostics else ()
     return made, (*loaded.diagnostics, *own)
+
+
+def _finished(found: Iterable[Diagnostic], loaded: Loaded, document: Document) -> tuple[Diagnostic, ...]:
+    """With their places and fixes, less those that a comment silences."""
+    from ctc.language.fixes import attach
+    from ctc.language.ignore import silenced
+    from ctc.language.load import place
+
+    return silenced(attach((place(item, loaded) for item in found), document), document)
 
 
 def _emitted(named: tuple[str, ...]) -> tuple[str, ...]:
@@ -213,38 +227,14 @@ def _check(made: _Made, out: Path) -> int:
 
 
 def _write(made: _Made, out: Path) -> int:
-    from ctc.compiler.write import write
+    from ctc.compiler.write import write_all
 
-    # All are checked before the first is written, so that a refusal leaves no mixture of old and new.
+    write_all({out / target: wanted for target, wanted in made.files.items()})
     for target, wanted in made.files.items():
-        _refuse_foreign(wanted, out / target)
-    for target, wanted in made.files.items():
-        write(wanted, out / target)
         click.echo(f"{out / target}: {len(wanted)} files")
         _summary(wanted)
     _tell_left_over(_left_over(made, out))
     return OK
-
-
-def _refuse_foreign(wanted: dict[str, bytes], folder: Path) -> None:
-    from ctc.compiler.write import MANIFEST
-
-    if folder.exists() and not folder.is_dir():
-        raise CtcError(f"{folder} is a file", "name another --out, or move it away")
-    ours = _manifest(folder).get("files")
-    digests = ours if isinstance(ours, dict) else {}
-    foreign: list[str] = []
-    for file in sorted(item for item in folder.rglob("*") if not item.is_dir()):
-        name, content = file.relative_to(folder).as_posix(), file.read_bytes()
-        known = bool(digests) if name == MANIFEST else hashlib.sha256(content).hexdigest() == digests.get(name)
-        if not known and content != wanted.get(name):
-            foreign.append(name)
-    if foreign:
-        shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
-        raise CtcError(
-            f"{folder} holds files that ctc did not write, or that were edited since: {shown}; nothing was written",
-            "name another --out, or delete them if they are not needed",
-        )
 
 
 def _left_over(made: _Made, out: Path) -> list[Path]:

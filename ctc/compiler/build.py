@@ -11,7 +11,7 @@ from ctc.compiler.lower import lower
 from ctc.compiler.target import Support, Target
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.language.spec import Spec
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 
 @frozen

@@ -9,7 +9,7 @@ from json.encoder import encode_basestring
 from math import isfinite
 from typing import Any
 
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 NEWLINE = "\n"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode

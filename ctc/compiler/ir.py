@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 
 class Runs(StrEnum):

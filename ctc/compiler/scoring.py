@@ -10,7 +10,7 @@ from ctc.compiler.training import plain
 from ctc.language.requests import RATE, requests
 from ctc.language.spec import Gate, Score, Secret, Spec
 from ctc.language.spec.serving import Online, Serving
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 WARM_UP = 20
 """Requests before those that count: a server loads and compiles at its first ones."""

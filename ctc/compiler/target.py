@@ -10,7 +10,7 @@ from typing import Protocol
 from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
 from ctc.diagnostics import Diagnostic
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 
 class Support(StrEnum):

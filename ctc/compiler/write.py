@@ -52,29 +52,49 @@ def differences(wanted: Mapping[str, bytes], directory: Path) -> list[str]:
 
 
 def write(wanted: Mapping[str, bytes], directory: Path) -> None:
-    """Makes `directory` hold exactly the bundle.
+    """Makes `directory` hold exactly the bundle; as `write_all`."""
+    write_all({directory: wanted})
 
-    Raises `CtcError`, before anything is touched, if the directory holds a file that ctc did not write, or one that was
-    edited since. Files are replaced one by one, the manifest last: a write that is cut short is finished by the next.
-    A file that is already as wanted is left alone.
+
+def write_all(bundles: Mapping[Path, Mapping[str, bytes]]) -> None:
+    """Makes each directory hold exactly its bundle.
+
+    Raises `CtcError`, before anything is touched, if one holds a file that ctc did not write, or one that was edited
+    since. Files are replaced one by one, the manifest last: a write that is cut short is finished by the next. A file
+    that is already as wanted is left alone.
     """
-    present = {path: _sha256((directory / path).read_bytes()) for path in _on_disk(directory)}
-    digests = {path: _sha256(content) for path, content in wanted.items()}
-    foreign = _foreign(present, digests, _manifest_files(directory))
+    present = {directory: _present(directory) for directory in bundles}
+    digests = {directory: _digests(wanted) for directory, wanted in bundles.items()}
+    for directory, there in present.items():
+        _refuse_foreign(there, digests[directory], directory)
+    for directory, wanted in bundles.items():
+        there = present[directory]
+        changed = [path for path, digest in digests[directory].items() if there.get(path) != digest]
+        for path in sorted(changed, key=lambda path: (path == MANIFEST, path)):
+            _replace(directory / path, wanted[path])
+        for path in there.keys() - wanted.keys():
+            (directory / path).unlink()
+        for folder in sorted((item for item in directory.rglob("*") if item.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _refuse_foreign(present: Mapping[str, str], wanted: Mapping[str, str], directory: Path) -> None:
+    foreign = _foreign(present, wanted, _manifest_files(directory)) if present else []
     if foreign:
         shown = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
         raise CtcError(
-            f"{directory} holds files that ctc did not write, or that were edited since: {shown}",
+            f"{directory} holds files that ctc did not write, or that were edited since: {shown}; nothing was written",
             "name another --out, or delete them if they are not needed",
         )
-    changed = [path for path, digest in digests.items() if present.get(path) != digest]
-    for path in sorted(changed, key=lambda path: (path == MANIFEST, path)):
-        _replace(directory / path, wanted[path])
-    for path in present.keys() - wanted.keys():
-        (directory / path).unlink()
-    for folder in sorted((item for item in directory.rglob("*") if item.is_dir()), reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
+
+
+def _present(directory: Path) -> dict[str, str]:
+    return {path: _sha256((directory / path).read_bytes()) for path in _on_disk(directory)}
+
+
+def _digests(wanted: Mapping[str, bytes]) -> dict[str, str]:
+    return {path: _sha256(content) for path, content in wanted.items()}
 
 
 def _foreign(present: Mapping[str, str], wanted: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:

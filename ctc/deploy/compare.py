@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 
 class Absent:

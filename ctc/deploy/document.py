@@ -13,7 +13,7 @@ from typing import Any
 
 from ctc.deploy.resource import Recorded, Resource
 from ctc.diagnostics import CtcError
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 VERSION = 1
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from ctc.deploy.compare import Field, differences
 from ctc.deploy.resource import Live, Recorded, Resource
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 
 class Verb(StrEnum):

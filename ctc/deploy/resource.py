@@ -7,8 +7,8 @@ from dataclasses import field
 from typing import Any, Protocol
 
 from ctc.diagnostics import CtcError
-from ctc.language.value import Value, frozen
 from ctc.steps.ports import ObjectStore, StateStore
+from ctc.value import Value, frozen
 
 LABELS = ("ctc:name", "ctc:environment")
 """The labels that say whose a resource is: the deployed spec's name and its environment, never a person or a file."""

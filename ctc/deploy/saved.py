@@ -10,7 +10,7 @@ from typing import Any
 from ctc.deploy.compare import Absent, Field
 from ctc.deploy.plan import Plan, Step
 from ctc.diagnostics import CtcError
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 VERSION = 1
 

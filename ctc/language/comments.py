@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ctc.diagnostics import Lines, Span
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 _GAP = re.compile(r"![^\s,\[\]{}]*|#[^\n\r\x85\u2028\u2029]*")
 """Between two scalars a `#` starts a comment, unless it belongs to a tag."""

@@ -12,7 +12,7 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 LONGEST = 200
 _DEEPEST = 20

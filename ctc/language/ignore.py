@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ctc.diagnostics import Diagnostic, Edit, Label, Lines, Severity, Span
 from ctc.language.comments import Comment, comments
 from ctc.language.fixes import rename
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 if TYPE_CHECKING:
     from ctc.language.source import Document

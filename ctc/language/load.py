@@ -9,14 +9,14 @@ from pathlib import Path as FilePath
 from ctc.diagnostics import Diagnostic, Label, Severity
 from ctc.language import gaps
 from ctc.language.based import not_run
-from ctc.language.checks import Found, run, run_on_environments
-from ctc.language.render import DEFAULT, FIRST_ROW, environments_of, render, rows_of
+from ctc.language.checks import Found, run, run_on_environments, run_on_target
+from ctc.language.render import DEFAULT, FIRST_ROW, Rendered, environments_of, render, rows_of
 from ctc.language.shape import check_shape, schema
 from ctc.language.source import Document, read
 from ctc.language.spans import Path, Spans, at
 from ctc.language.spec import Spec
 from ctc.language.typed import spec_from
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 _FATAL = ("CT220", "CT228", "CT302")
 """Without its environment, its row or its target, everything else that is found may not be so."""
@@ -26,24 +26,41 @@ _UNUSED = "CT224"
 
 
 @frozen
+class _Judged(Value):
+    """What holds of a rendered spec on any target. `gap` is told where nothing else is an error."""
+
+    rendered: Rendered
+    spec: Spec
+    found: tuple[Diagnostic, ...]
+    gap: Diagnostic | None
+
+
+@frozen
 class Loaded(Value):
     """`spec` is None where a diagnostic is an error. `spans` belong to the rendered tree."""
 
     spec: Spec | None
     diagnostics: tuple[Diagnostic, ...]
     spans: Spans
+    judged: _Judged | None = None
 
 
 def load_spec(
-    path: FilePath | str | Document, environment: str | None = None, target: str | None = None, row: str | None = None
+    path: FilePath | str | Document,
+    environment: str | None = None,
+    target: str | None = None,
+    row: str | None = None,
+    *,
+    like: Loaded | None = None,
 ) -> Loaded:
     """Loads one spec as it holds in an environment, for a row of its matrix and, if one is named, on a target.
 
     Every finding of the first stage that has errors is in the result, in the order of the file. A document that is
-    already read is not read again.
+    already read is not read again. `like` is the document loaded for another target: where both see the same values,
+    only what is a matter of the target is checked.
     """
     document = read(path)
-    loaded = _load(document, environment, target, row)
+    loaded = _load(document, environment, target, row, like)
     return replace(loaded, diagnostics=_finished(loaded.diagnostics, document))
 
 
@@ -84,7 +101,9 @@ def path_of(dotted: str) -> Path:
     return tuple(int(part) if part.isdigit() else part for part in dotted.split(".")) if dotted else ()
 
 
-def _load(document: Document, environment: str | None, target: str | None, row: str | None) -> Loaded:
+def _load(
+    document: Document, environment: str | None, target: str | None, row: str | None, like: Loaded | None = None
+) -> Loaded:
     if _has_errors(document.diagnostics) and not isinstance(document.data, dict):
         return Loaded(None, document.diagnostics, document.spans)
     if not isinstance(document.data, dict):
@@ -93,20 +112,29 @@ def _load(document: Document, environment: str | None, target: str | None, row: 
     found = (*document.diagnostics, *rendered.diagnostics)
     if any(item.code in _FATAL for item in found):
         return Loaded(None, tuple(item for item in found if item.severity is Severity.ERROR), rendered.spans)
-    # A value that could not be read, or filled in, has the wrong shape for that reason only.
-    told = {item.span for item in found}
-    found = (*found, *(item for item in check_shape(rendered.data, rendered.spans) if item.span not in told))
-    if _has_errors(found):
-        return Loaded(None, found, rendered.spans)
+    judged = like.judged if like is not None else None
+    if judged is None or judged.rendered != rendered:
+        # A value that could not be read, or filled in, has the wrong shape for that reason only.
+        told = {item.span for item in found}
+        found = (*found, *(item for item in check_shape(rendered.data, rendered.spans) if item.span not in told))
+        if _has_errors(found):
+            return Loaded(None, found, rendered.spans)
+        judged = _judged(rendered, found)
+    found = judged.found
+    if target is not None:
+        found = (*found, *_placed(run_on_target(judged.spec, target), rendered.spans))
+    if judged.gap is not None and not _has_errors(found):
+        found = (*found, judged.gap)
+    return Loaded(None if _has_errors(found) else judged.spec, found, rendered.spans, judged)
+
+
+def _judged(rendered: Rendered, found: tuple[Diagnostic, ...]) -> _Judged:
     missing = tuple(not_run(rendered.data, schema(), schema()))
     # Sorted: the order of the sections in the file is not part of what the spec means.
     gap_paths = tuple(sorted(".".join(map(str, path)) for path in missing))
     spec = spec_from(rendered.data, rendered.environment, rendered.row, gap_paths)
-    found = (*found, *_placed(run(spec, rendered.data, target), rendered.spans))
-    gap = gaps.finding(missing, rendered.spans)
-    if gap is not None and not _has_errors(found):
-        found = (*found, gap)
-    return Loaded(None if _has_errors(found) else spec, found, rendered.spans)
+    found = (*found, *_placed(run(spec, rendered.data), rendered.spans))
+    return _Judged(rendered, spec, found, gaps.finding(missing, rendered.spans))
 
 
 def _placed(found: Iterable[Found], spans: Spans) -> Iterator[Diagnostic]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from ctc.language.attempts import YEAR, attempts_per_year, most_attempts_per_year
 from ctc.language.spec import Gate, Metric, Spec
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 POWER = 0.8
 """How often a gate must notice a difference for it to count as detectable: the convention of Cohen (1988)."""

@@ -12,7 +12,7 @@ from ctc.language.based import inner, resolved
 from ctc.language.shape import schema
 from ctc.language.source import Document
 from ctc.language.spans import Path, Spans, at
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 DEFAULT = "default"
 """The environment of a spec that has no `environments`."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from ctc.diagnostics import Diagnostic, Edit, Label, Lines, Severity, Span
 from ctc.language.spans import Path, Place, Spans
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctc.diagnostics import Span
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 Path = tuple[str | int, ...]
 """Where a node stands in the tree: keys and list indices from the root."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 LONGEST = timedelta(days=36525)
 """A century: whatever is longer is a slip of the hand, and date arithmetic would overflow."""

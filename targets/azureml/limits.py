@@ -8,13 +8,13 @@ from datetime import timedelta
 
 from ctc.compiler.ir import Step, System
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.language.value import Value, frozen
 from ctc.targets import gpus
 from ctc.targets.azureml import events, identities, schedules, serving
 from ctc.targets.azureml.machines import GPU_SIZES, SIZES, smallest
 from ctc.targets.azureml.pipeline import key, tries_seconds
 from ctc.targets.azureml.places import WORKFLOW_NAME, datastore, group_id, sources
 from ctc.targets.azureml.tags import tags
+from ctc.value import Value, frozen
 
 
 @frozen

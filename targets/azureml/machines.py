@@ -9,8 +9,8 @@ with a part of an accelerator are left out.
 from __future__ import annotations
 
 from ctc.compiler.ir import Resources
-from ctc.language.value import Value, frozen
 from ctc.targets.gpus import is_model
+from ctc.value import Value, frozen
 
 GIB = 1024**3
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ctc.language.value import Value, frozen
 from ctc.targets.sagemaker.names import LENGTHS
+from ctc.value import Value, frozen
 
 _MODEL = "botocore 1.44 service model"
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctc.compiler.ir import System
-from ctc.language.value import Value, frozen
 from ctc.targets.sagemaker import names
+from ctc.value import Value, frozen
 
 FINAL_STATUSES = ("Succeeded", "Failed", "Stopped", "CompletedWithFailures")
 """Statuses in which an execution ends (botocore 1.44 PipelineExecutionStatus; the last one is new in 2026)."""

@@ -16,8 +16,8 @@ import math
 from collections.abc import Iterator
 
 from ctc.compiler.ir import Resources
-from ctc.language.value import Value, frozen
 from ctc.targets.gpus import is_model
+from ctc.value import Value, frozen
 
 GIB = 1024**3
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.language import gaps, render, shape, source
 from ctc.language.spec import Spec
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 if TYPE_CHECKING:
     from ctc.language.explained import Explanation
@@ -139,14 +139,19 @@ Found = tuple[Diagnostic, tuple[str, str] | None]
 """A finding without its place, and its related path."""
 
 
-def run(spec: Spec, tree: Tree, target: str | None) -> Iterator[Found]:
-    """The findings of every check on one rendered spec."""
+def run(spec: Spec, tree: Tree) -> Iterator[Found]:
+    """The findings, on one rendered spec, of the checks that no target matters to."""
     for item in registered():
         if item.on_spec is not None:
             yield from _found(item, item.on_spec(spec))
         elif item.on_tree is not None:
             yield from _found(item, item.on_tree(tree))
-        elif item.on_target is not None and target is not None:
+
+
+def run_on_target(spec: Spec, target: str) -> Iterator[Found]:
+    """The findings of the checks of a spec on its target."""
+    for item in registered():
+        if item.on_target is not None:
             yield from _found(item, item.on_target(spec, target))
 
 

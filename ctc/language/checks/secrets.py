@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ctc.language.checks import Finding, Tree, check_tree
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 _SHAPES = re.compile(
     r"(?:AKIA|ASIA)[0-9A-Z]{16}"

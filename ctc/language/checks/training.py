@@ -10,7 +10,7 @@ from ctc.diagnostics import Severity
 from ctc.language.checks import Finding, check, suggest
 from ctc.language.checks.time import written
 from ctc.language.spec import Spec
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 # The same pattern as that of the shim, which fills them.
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}")

@@ -66,7 +66,7 @@ from ctc.language.spec.triggers import (
     TriggerKind,
     TriggerPolicy,
 )
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 if TYPE_CHECKING:
     # Most specs do not serve: whoever needs these types imports them from their module.

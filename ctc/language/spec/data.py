@@ -7,7 +7,7 @@ from dataclasses import field
 from datetime import timedelta
 from typing import Any, Literal
 
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 Role = Literal["rows", "features", "labels", "predictions", "holdout"]
 """`holdout`: a table of its own that only judges."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 
 @frozen

@@ -11,7 +11,7 @@ from ctc.language.spec.promotion import Approval
 from ctc.language.spec.training import Resources
 from ctc.language.spec.triggers import ScheduleTrigger
 from ctc.language.units import Money
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 
 @frozen

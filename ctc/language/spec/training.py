@@ -7,7 +7,7 @@ from dataclasses import field
 from datetime import timedelta
 from typing import Literal
 
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 Scalar = str | int | float | bool
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from ctc.language.spec.promotion import Occurrences
-from ctc.language.value import Value, frozen
+from ctc.value import Value, frozen
 
 
 @frozen
