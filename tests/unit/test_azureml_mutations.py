@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from azureml_system import documents, full_system
+from breaking import Change, Files, at, text, without
 
 from ctc.targets.azureml.check_bundle import check_bundle
 
-Files = dict[str, Any]
 TRAIN, WAKE = "pipelines/train.yml", "pipelines/wake.yml"
 EVERY, WEEKLY = "schedules/every.yml", "schedules/on-weekly.yml"
 GRANTS, MODEL, COMPONENT = "identities/grants.json", "registry/model.yml", "components/wake.yml"
@@ -26,42 +24,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return documents(full_system(tmp_path_factory.mktemp("good")))
 
 
-def at(path: str, *keys: Any, value: Any) -> Callable[[Files], None]:
-    """Sets what is at a place of a document."""
-
-    def change(files: Files) -> None:
-        node = files[path]
-        for key in keys[:-1]:
-            node = node[key]
-        node[keys[-1]] = value
-
-    return change
-
-
-def without(path: str, *keys: Any) -> Callable[[Files], None]:
-    """Takes away what is at a place of a document, or the document."""
-
-    def change(files: Files) -> None:
-        node: Any = files
-        for key in (path, *keys)[:-1]:
-            node = node[key]
-        del node[(path, *keys)[-1]]
-
-    return change
-
-
-def text(path: str, old: str, new: str) -> Callable[[Files], None]:
-    """Replaces a text wherever it stands in a document."""
-
-    def change(files: Files) -> None:
-        written = json.dumps(files[path])
-        assert old in written, path
-        files[path] = json.loads(written.replace(old, new))
-
-    return change
-
-
-def command(step: str, old: str, new: str) -> Callable[[Files], None]:
+def command(step: str, old: str, new: str) -> Change:
     def change(files: Files) -> None:
         component = files[TRAIN]["jobs"][step]["component"]
         assert old in component["command"], step
@@ -75,7 +38,7 @@ def grants(files: Files) -> list[dict[str, Any]]:
     return found
 
 
-def granted(ending: str, **fields: Any) -> Callable[[Files], None]:
+def granted(ending: str, **fields: Any) -> Change:
     """Changes the grants of the role whose name ends so."""
 
     def change(files: Files) -> None:
@@ -86,7 +49,7 @@ def granted(ending: str, **fields: Any) -> Callable[[Files], None]:
     return change
 
 
-def ungranted(role: str) -> Callable[[Files], None]:
+def ungranted(role: str) -> Change:
     def change(files: Files) -> None:
         files[GRANTS]["grants"] = [grant for grant in grants(files) if not grant["role"].endswith(role)]
 
@@ -102,7 +65,7 @@ def everywhere(files: Files) -> None:
         grant.pop("condition", None)
 
 
-def forgets(path: str, operation: str) -> Callable[[Files], None]:
+def forgets(path: str, operation: str) -> Change:
     def change(files: Files) -> None:
         role = files[path]
         for kind in ("Actions", "DataActions"):
@@ -111,7 +74,7 @@ def forgets(path: str, operation: str) -> Callable[[Files], None]:
     return change
 
 
-def may(path: str, operation: str) -> Callable[[Files], None]:
+def may(path: str, operation: str) -> Change:
     def change(files: Files) -> None:
         files[path]["Actions"].append(operation)
 
@@ -128,7 +91,7 @@ LOOP = "${{parent.jobs.record.outputs.ctc_result}}"
 API = "serving/api"
 ROUTES = ("environment", "inference_config")
 
-MUTATIONS: dict[str, Callable[[Files], None]] = {
+MUTATIONS: dict[str, Change] = {
     "an unknown field of the job": at(TRAIN, "on_finalize", value="record"),
     "a job that is no pipeline": at(TRAIN, "type", value="command"),
     "a name of 257 characters": at(TRAIN, "display_name", value="x" * 257),

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
+from exploring import Broken, explore
 from proofs import Proof
 
 from ctc.policy import batch, controller
@@ -74,10 +74,6 @@ class Bounds(NamedTuple):
     wakes: int
     controllers: int = 2
     unknown: bool = False
-
-
-class Broken(AssertionError):
-    pass
 
 
 def tick_of(instant: datetime) -> int:
@@ -303,27 +299,9 @@ def check_write(before: State, after: State) -> None:
         assert was is None or (now is not None and now >= was), f"{name} went back"
 
 
-def explore(model: Model, limit: int = 400_000) -> int:
-    """The number of worlds; Broken, with the shortest history, if one breaks an invariant."""
-    first = World(store=dump(State(champion=CHAMPION, revision=1)), wakes_left=model.bounds.wakes)
-    came: dict[World, tuple[World, str] | None] = {first: None}
-    queue = deque([first])
-    while queue:
-        world = queue.popleft()
-        try:
-            model.check(world)
-            for name, after in model.worlds(world):
-                if after not in came:
-                    came[after] = (world, name)
-                    queue.append(after)
-        except AssertionError as broken:
-            steps, link = [], came[world]
-            while link is not None:
-                steps.append(link[1])
-                link = came[link[0]]
-            raise Broken(f"{broken}\n" + "\n".join(steps[::-1])) from broken
-        assert len(came) < limit, "the model has outgrown its bounds"
-    return len(came)
+def explored(bounds: Bounds) -> int:
+    first = World(store=dump(State(champion=CHAMPION, revision=1)), wakes_left=bounds.wakes)
+    return explore(Model(bounds), first)
 
 
 ALONE = Bounds(ticks=2, wakes=3, controllers=1)
@@ -347,7 +325,7 @@ def test_no_row_is_scored_twice_and_none_is_left_out(
     bounds: Bounds, proof: Proof, request: pytest.FixtureRequest
 ) -> None:
     counts = proof("batch")
-    worlds = explore(Model(bounds))
+    worlds = explored(bounds)
     assert worlds > 300
     counts[request.node.callspec.id] = worlds
 
@@ -390,10 +368,10 @@ def test_the_model_finds_a_broken_controller(
 ) -> None:
     monkeypatch.setattr(batch, place, broken)
     with pytest.raises(Broken, match=message):
-        explore(Model(bounds))
+        explored(bounds)
 
 
 def test_a_job_is_not_given_up_while_its_run_may_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_lost", _impatient)
     with pytest.raises(Broken, match=r"two jobs|twice|not all there"):
-        explore(Model(CROWDED_LONG))
+        explored(CROWDED_LONG)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
+from exploring import Broken, explore
 from proofs import Proof
 
 from ctc.policy import controller, rollout
@@ -87,10 +87,6 @@ class Bounds(NamedTuple):
     steps: tuple[Mapping[str, Any], ...] = ()  # of a rollout
     commands: tuple[str, ...] = ()  # what people may ask of a wake
     history: bool = False  # begins with a champion, the one before it, and a candidate
-
-
-class Broken(AssertionError):
-    """An invariant does not hold. The message says which, and how the world came to be."""
 
 
 def instant(tick: int) -> datetime:
@@ -432,32 +428,8 @@ def beginning(bounds: Bounds) -> World:
     return world._replace(store=dump(state), token=1, records=records, alias=champion.version)
 
 
-def explore(model: Model, limit: int = 400_000) -> int:
-    """The number of worlds; Broken, with the shortest history, if one breaks an invariant."""
-    first = beginning(model.bounds)
-    came: dict[World, tuple[World, str] | None] = {first: None}
-    queue = deque([first])
-    while queue:
-        world = queue.popleft()
-        try:
-            model.check(world)
-            for name, after in model.worlds(world):
-                if after not in came:
-                    came[after] = (world, name)
-                    queue.append(after)
-        except AssertionError as broken:
-            raise Broken(f"{broken}\n" + "\n".join(history(came, world))) from broken
-        assert len(came) < limit, "the model has outgrown its bounds"
-    return len(came)
-
-
-def history(came: dict[World, tuple[World, str] | None], world: World) -> list[str]:
-    steps: list[str] = []
-    link = came[world]
-    while link is not None:
-        steps.append(link[1])
-        link = came[link[0]]
-    return steps[::-1]
+def explored(bounds: Bounds, *asked: Any, **said: Any) -> int:
+    return explore(Model(bounds, *asked, **said), beginning(bounds))
 
 
 CROWDED = Bounds(ticks=2, wakes=2, unknown=True)
@@ -498,7 +470,7 @@ WORLDS = [
 @pytest.mark.parametrize("bounds", WORLDS)
 def test_invariants_hold_in_every_world(bounds: Bounds, proof: Proof, request: pytest.FixtureRequest) -> None:
     counts = proof("worlds")
-    worlds = explore(Model(bounds, controller.step))
+    worlds = explored(bounds, controller.step)
     assert worlds > 1000
     counts[request.node.callspec.id] = worlds
 
@@ -557,17 +529,17 @@ def test_the_model_finds_a_broken_controller(
 ) -> None:
     monkeypatch.setattr(f"ctc.policy.{place}", broken)
     with pytest.raises(Broken, match=message):
-        explore(Model(bounds, controller.step))
+        explored(bounds, controller.step)
 
 
 def test_the_launch_must_be_looked_at_before_the_record() -> None:
     """The other way round, a run that ends in between looks dead without a record, and is started again."""
     with pytest.raises(Broken, match="two trainings"):
-        explore(Model(EXEMPT._replace(unknown=False, max_runs=None), controller.step, record_first=True))
+        explored(EXEMPT._replace(unknown=False, max_runs=None), controller.step, record_first=True)
 
 
 @pytest.mark.soak
 def test_the_alias_must_be_projected_by_every_wake() -> None:
     """Else a slow controller's old promotion stays in place for good."""
     with pytest.raises(Broken, match="alias"):
-        explore(Model(CROWDED_LONG, controller.step, projects=False))
+        explored(CROWDED_LONG, controller.step, projects=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from breaking import Change, Files, at, without
 
 from ctc.compiler.ir import RolloutStep, System
 from ctc.compiler.lower import lower
@@ -19,7 +20,6 @@ from ctc.targets import kubeflow
 from ctc.targets.kubeflow.check_serving import check_serving
 
 SPECS = Path(__file__).resolve().parent.parent.parent / "specs"
-Files = dict[str, Any]
 API = "serving/api"
 LIVE = f"{API}/inference-service.yaml"
 TEN = f"{API}/rollout-3-traffic-10.yaml"
@@ -133,19 +133,7 @@ def test_the_judge_is_not_blind(good: Files) -> None:
     assert list(judge("V1Container", {**container, "ports": [{"containerPort": "8080"}]}, "container"))
 
 
-def at(path: str, *keys: Any, value: Any) -> Callable[[Files], None]:
-    """Sets what is at a place of a document."""
-
-    def change(files: Files) -> None:
-        node = files[path]
-        for key in keys[:-1]:
-            node = node[key]
-        node[keys[-1]] = value
-
-    return change
-
-
-def everywhere(*keys: Any, value: Any) -> Callable[[Files], None]:
+def everywhere(*keys: Any, value: Any) -> Change:
     """Sets what is at a place of every document: none then differs from another."""
 
     def change(files: Files) -> None:
@@ -155,19 +143,7 @@ def everywhere(*keys: Any, value: Any) -> Callable[[Files], None]:
     return change
 
 
-def without(path: str, *keys: Any) -> Callable[[Files], None]:
-    """Takes away what is at a place of a document, or the document."""
-
-    def change(files: Files) -> None:
-        node: Any = files
-        for key in (path, *keys)[:-1]:
-            node = node[key]
-        del node[(path, *keys)[-1]]
-
-    return change
-
-
-MUTATIONS: dict[str, Callable[[Files], None]] = {
+MUTATIONS: dict[str, Change] = {
     "another version of the API": everywhere("apiVersion", value="serving.kserve.io/v1alpha2"),
     "a service of no kind": everywhere("kind", value="Service"),
     "a name in capitals": everywhere("metadata", "name", value="API"),

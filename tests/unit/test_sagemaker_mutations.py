@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from breaking import Change, Files, at, text, without
 from sagemaker_system import documents, full_system
 from test_sagemaker_judges import judge, plain
 
@@ -19,8 +19,6 @@ from ctc.targets.sagemaker.check import job_steps
 from ctc.targets.sagemaker.check_bundle import check_bundle
 from ctc.targets.sagemaker.check_template import _wanted
 
-Files = dict[str, Any]
-Change = Callable[[Files], None]
 TRAIN, WAKE, RECORD = "pipelines/train.json", "pipelines/wake.json", "pipelines/record.json"
 EVERY, WEEKLY, HOURLY = "schedules/wake.json", "schedules/at-weekly.json", "schedules/watch-staleness.json"
 PIPELINE, SCHEDULER = "identities/pipeline.policy.json", "identities/scheduler.policy.json"
@@ -35,42 +33,6 @@ SERVING = "serving/api"
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return documents(full_system(tmp_path_factory.mktemp("good")))
-
-
-def at(path: str, *keys: Any, value: Any) -> Change:
-    """Sets what is at a place of a document."""
-
-    def change(files: Files) -> None:
-        node = files[path]
-        for key in keys[:-1]:
-            node = node[key]
-        assert isinstance(node, list) or keys[-1] not in node or node[keys[-1]] != value
-        node[keys[-1]] = value
-
-    return change
-
-
-def without(path: str, *keys: Any) -> Change:
-    """Takes away what is at a place of a document, or the document."""
-
-    def change(files: Files) -> None:
-        node: Any = files
-        for key in (path, *keys)[:-1]:
-            node = node[key]
-        del node[(path, *keys)[-1]]
-
-    return change
-
-
-def text(path: str, old: str, new: str) -> Change:
-    """Replaces a text wherever it stands in a document."""
-
-    def change(files: Files) -> None:
-        written = json.dumps(files[path])
-        assert old in written
-        files[path] = json.loads(written.replace(old, new))
-
-    return change
 
 
 def step(name: str, *keys: Any, value: Any, path: str = TRAIN) -> Change:

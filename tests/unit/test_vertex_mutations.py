@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from breaking import Change, Files, at, text, without
 from vertex_system import documents, full_system
 
 from ctc.targets.vertex.check_bundle import check_bundle
 from ctc.targets.vertex.pipeline import payload
 
-Files = dict[str, Any]
 TRAIN, WAKE = "pipelines/train.json", "pipelines/wake.json"
 EVERY, WEEKLY = "schedules/every.json", "schedules/weekly.json"
 GRANTS, RUNNER, WAKER = "identities/grants.json", "identities/role-runner.json", "identities/role-waker.json"
@@ -25,32 +24,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return documents(full_system(tmp_path_factory.mktemp("good")))
 
 
-def at(path: str, *keys: Any, value: Any) -> Callable[[Files], None]:
-    """Sets what is at a place of a document."""
-
-    def change(files: Files) -> None:
-        node = files[path]
-        for key in keys[:-1]:
-            node = node[key]
-        assert keys[-1] not in node or isinstance(node, list) or node[keys[-1]] != value
-        node[keys[-1]] = value
-
-    return change
-
-
-def without(path: str, *keys: Any) -> Callable[[Files], None]:
-    """Takes away what is at a place of a document, or the document."""
-
-    def change(files: Files) -> None:
-        node: Any = files
-        for key in (path, *keys)[:-1]:
-            node = node[key]
-        del node[(path, *keys)[-1]]
-
-    return change
-
-
-def in_job(*keys: Any, value: Any) -> Callable[[Files], None]:
+def in_job(*keys: Any, value: Any) -> Change:
     """Sets what is at a place of the CustomJob of the training."""
 
     def change(files: Files) -> None:
@@ -66,26 +40,15 @@ def in_job(*keys: Any, value: Any) -> Callable[[Files], None]:
     return change
 
 
-def text(path: str, old: str, new: str) -> Callable[[Files], None]:
-    """Replaces a text wherever it stands in a document."""
-
-    def change(files: Files) -> None:
-        written = json.dumps(files[path])
-        assert old in written
-        files[path] = json.loads(written.replace(old, new))
-
-    return change
-
-
-def grant(number: int, *keys: Any, value: Any) -> Callable[[Files], None]:
+def grant(number: int, *keys: Any, value: Any) -> Change:
     return at(GRANTS, "grants", number, *keys, value=value)
 
 
-def ungranted(number: int) -> Callable[[Files], None]:
+def ungranted(number: int) -> Change:
     return without(GRANTS, "grants", number)
 
 
-def forgets(path: str, permission: str) -> Callable[[Files], None]:
+def forgets(path: str, permission: str) -> Change:
     def change(files: Files) -> None:
         files[path]["role"]["includedPermissions"].remove(permission)
 
@@ -106,7 +69,7 @@ CONTAINER = ("model", "containerSpec")
 LOGGING = ("predictRequestResponseLoggingConfig",)
 MACHINE = ("deployedModel", "dedicatedResources", "machineSpec")
 
-MUTATIONS: dict[str, Callable[[Files], None]] = {
+MUTATIONS: dict[str, Change] = {
     "an unknown field of the job": at(TRAIN, "pipelineJobId", value="x"),
     "a display name of 129 characters": at(TRAIN, "displayName", value="x" * 129),
     "a label in capitals": at(TRAIN, "labels", "Team", value="x"),
