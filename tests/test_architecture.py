@@ -22,6 +22,7 @@ FLOORS = (
     "steps",
     "deploy",
     "targets",
+    "package",
     "init",
     "step",
     "run",

@@ -194,7 +194,7 @@ class _Renderer:
 
     def pin(self) -> None:
         """Images that the lock beside the spec knows, by their digests. Text that is no file's has no lock."""
-        if self.document.file.startswith("<"):
+        if self.document.file.startswith("<") or not self.document.locked:
             return
         folder = FilePath(self.document.file).parent
         lock = read_lock(folder)
