@@ -37,9 +37,9 @@ class Tree(Value):
 def tree(root: Path, dockerfile: str, leave: Collection[str] = ()) -> Tree:
     """What of `root` goes into an image.
 
-    `dockerfile` is in it, and the `.dockerignore`, whatever is ignored; the files and folders of `leave` are not, unless
-    a pattern lets one in by its very name. CtcError names every symbolic link, special file, unreadable folder and name that another
-    machine would not take.
+    `dockerfile` is in it, and the `.dockerignore`, whatever is ignored; the files and folders of `leave` are not,
+    unless a pattern lets one in by its very name. CtcError names every symbolic link, special file, unreadable folder
+    and name that another machine would not take.
     """
     if not root.is_dir():
         raise CtcError(f"{root} is no folder", "mend training.code: it is the folder of the training code")
