@@ -145,9 +145,9 @@ def _check(packed: Sequence[Packed], lock: Lock, out: Path | None, *, tar: bool)
 def _write(packed: Sequence[Packed], folder: Path, *, tar: bool) -> None:
     from ctc.package import disk
 
+    for warning in dict.fromkeys(warning for item in packed for warning in item.warnings):
+        click.echo(f"warning: {warning}", err=True)
     for item in packed:
-        for warning in item.warnings:
-            click.echo(f"warning: {warning}", err=True)
         for note in item.notes:
             click.echo(f"{item.context.name}: {note}", err=True)
     changed = disk.write([item.context for item in packed], folder, tar=tar)

@@ -14,6 +14,7 @@ from ctc.language.lock import is_digest, name_of
 from ctc.package.context import Context
 
 TOOLS = ("docker", "podman")
+STDERR = 2
 PLATFORM = "linux/amd64"
 """What the services' machines run, unless one asks for others; a laptop may be another one."""
 
@@ -66,6 +67,7 @@ def push(tool: str, made: Context) -> str:
 
 def _run(words: list[str], failed: str, advice: str = "") -> None:
     sys.stderr.flush()
-    done = subprocess.run(words, stdout=sys.stderr, stderr=sys.stderr, stdin=subprocess.DEVNULL)
+    # What the tool says is progress: to stderr, as all that is no result.
+    done = subprocess.run(words, stdout=STDERR, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise CtcError(f"{failed}: `{shlex.join(words)}` exited with {done.returncode}", advice)
