@@ -23,6 +23,7 @@ FLOORS = (
     "steps",
     "deploy",
     "targets",
+    "package",
     "init",
     "step",
     "run",

@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "fmt": "Lay out a spec in the canonical way, keeping its comments.",
     "compile": "Compile a spec into the pipeline definitions of its targets.",
     "run": "Run the compiled pipelines on this machine, at one instant or many.",
+    "package": "Write what a spec's images are built from, and pin their digests.",
     "plan": "Say what a deploy would do to the target's service.",
     "deploy": "Make the target's service hold what a spec says.",
     "status": "Say what is deployed, whether it was changed there, and how it stands.",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any
 
-from ctc.diagnostics import Diagnostic, Edit, Label, Severity
+from ctc.diagnostics import Diagnostic, Edit, Label, Severity, Span
 from ctc.language.based import inner, resolved
+from ctc.language.lock import LOCK, images_of, pinned, read_lock
 from ctc.language.shape import schema
 from ctc.language.source import Document
 from ctc.language.spans import Path, Spans, at
@@ -43,7 +45,7 @@ class Rendered(Value):
     """The tree as it holds in one environment. `environments` stays in it, so that its shape is checked too.
 
     `filled` says of each place which references gave its text: `var.lake`, `matrix.market`. `patched` says where a
-    subtree stood before it came to its place: below `environments` or a target's `variables`.
+    subtree stood before it came to its place: below `environments` or a target's `variables`, or in the lock.
     """
 
     data: dict[str, Any]
@@ -80,6 +82,7 @@ def render(document: Document, environment: str | None, target: str | None, row:
     if target is not None:
         renderer.override(target)
     renderer.fill()
+    renderer.pin()
     return Rendered(
         renderer.data,
         renderer.spans,
@@ -188,6 +191,26 @@ class _Renderer:
             elif name not in used and not misspelt:
                 message = f"nothing uses the variable `{name}`"
                 self.report("CT224", message, ("variables", name), "remove it", Severity.WARNING, key=True)
+
+    def pin(self) -> None:
+        """Images that the lock beside the spec knows, by their digests. Text that is no file's has no lock."""
+        if self.document.file.startswith("<") or not self.document.locked:
+            return
+        folder = FilePath(self.document.file).parent
+        lock = read_lock(folder)
+        if lock.problem:
+            place = Span(str(folder / LOCK), 1, 1, 2)
+            advice = "take it from the repository; or delete it, and pin again: ctc package --digest"
+            message = f"cannot read {folder / LOCK}: {lock.problem}"
+            self.diagnostics.append(Diagnostic("CT001", Severity.ERROR, message, "", place, help=advice))
+        for path, image in images_of(self.data) if lock.images else ():
+            pin = lock.images.get(image)
+            if pin is not None:
+                section: Any = self.data
+                for key in path[:-1]:
+                    section = section[key]
+                section[path[-1]] = pinned(image, pin.digest)
+                self.patched[path] = (LOCK,)
 
     def report(
         self,

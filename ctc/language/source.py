@@ -46,13 +46,17 @@ CODES: dict[str, str] = {
 
 @frozen
 class Document(Value):
-    """`data` is None if the file could not be understood; then a diagnostic says why. `text` has no byte order mark."""
+    """`data` is None if the file could not be understood; then a diagnostic says why. `text` has no byte order mark.
+
+    `locked` says whether the lock beside the file pins its images: not for who writes that lock.
+    """
 
     file: str
     data: Any
     spans: Spans
     diagnostics: tuple[Diagnostic, ...]
     text: str = ""
+    locked: bool = True
 
 
 def read(path: FilePath | str | Document) -> Document:
