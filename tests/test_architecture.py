@@ -22,6 +22,7 @@ FLOORS = (
     "steps",
     "deploy",
     "targets",
+    "cost",
     "init",
     "step",
     "run",
