@@ -24,6 +24,7 @@ FLOORS = (
     "deploy",
     "targets",
     "package",
+    "cost",
     "init",
     "step",
     "run",
