@@ -28,6 +28,7 @@ FLOORS = (
     "doctor",
     "review",
     "report",
+    "diff",
     "cli",
 )
 FREE = ("schemas", "__init__")
@@ -140,6 +141,7 @@ SDKS = (
     [
         ["validate", "specs/minimal.yaml"],
         ["compile", "specs/minimal.yaml", "--stdout"],
+        ["diff", "specs/minimal.yaml", "specs/everywhere.yaml"],
         ["schema"],
         ["--help"],
     ],
