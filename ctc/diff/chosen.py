@@ -31,6 +31,8 @@ class Chosen:
     pairs: tuple[tuple[str | None, str | None], ...]
     unchanged: tuple[str, ...] = field(default=())
     """Specs whose own bytes, and those of each file that they name, are the same on both sides."""
+    two_files: bool = False
+    """Whether one file is compared with another: then nothing has moved."""
 
 
 def choose(words: Sequence[str], here: Path, scratch: Path) -> Chosen:
@@ -45,7 +47,7 @@ def choose(words: Sequence[str], here: Path, scratch: Path) -> Chosen:
                 f"{first} is a file or folder: say what to compare it with",
                 f"ctc diff {first} OTHER, or a commit first: ctc diff HEAD {first}",
             )
-        return _two_places(here / first, here / rest[0], (first, rest[0]))
+        return _two_places(here, (first, rest[0]))
     return _two_commits(first, rest, here, scratch)
 
 
@@ -87,7 +89,8 @@ def _working_tree(repository: Repository, base: Revision) -> Folder:
     return Folder(repository.root, WORKING_TREE, repository.working_files(), algorithm)
 
 
-def _two_places(base: Path, head: Path, words: tuple[str, str]) -> Chosen:
+def _two_places(here: Path, words: tuple[str, str]) -> Chosen:
+    base, head = here / words[0], here / words[1]
     for place, word in ((base, words[0]), (head, words[1])):
         if not place.exists():
             raise CtcError(f"there is no {word}", "compare two files or two folders, or a commit: ctc diff main")
@@ -99,15 +102,15 @@ def _two_places(base: Path, head: Path, words: tuple[str, str]) -> Chosen:
         )
         return _paired(left, right, tuple(_specs(left, ["."])), tuple(_specs(right, ["."])))
     left, right = (
-        Folder(place.parent, word, [place.name, *_beside(place)])
-        for place, word in zip((base, head), words, strict=True)
+        Folder(here, word, [word, *_beside(place, word)]) for place, word in zip((base, head), words, strict=True)
     )
-    return Chosen(left, right, ((base.name, head.name),))
+    return Chosen(left, right, (words,), two_files=True)
 
 
-def _beside(file: Path) -> list[str]:
+def _beside(file: Path, word: str) -> list[str]:
     """What a single spec can name: files of its folder, without those below it."""
-    return [entry.name for entry in os.scandir(file.absolute().parent) if entry.is_file() and entry.name != file.name]
+    names = (entry.name for entry in os.scandir(file.absolute().parent) if entry.is_file())
+    return [(Path(word).parent / name).as_posix() for name in names if name != file.name]
 
 
 def _from_root(path: Path, root: Path, word: str) -> str:

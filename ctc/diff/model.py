@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,15 @@ from typing import Any
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.diff.meaning import Kind, Level, Meaning
 from ctc.diff.values import ABSENT, shown
+from ctc.report import mask, masked
+
+
+def safe(path: str, value: Any, longest: int = 120) -> str:
+    """A value for people, with stars for what looks like a secret, by itself or by the name of its key."""
+    text = shown(value, 10 * longest)
+    key = re.split(r"[.\[\]\"]+", path.rstrip(']"'))[-1]
+    hidden = masked(mask(f"{key}: {text}"))[len(key) + 2 :]
+    return hidden if len(hidden) <= longest else f"{hidden[: longest - 1]}…"
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class Change:
         """Was and now for people; a renamed thing by its two names."""
         if self.former:
             return self.former, self.path
-        return shown(self.was, longest), shown(self.now, longest)
+        return safe(self.path, self.was, longest), safe(self.path, self.now, longest)
 
     @property
     def verb(self) -> str:

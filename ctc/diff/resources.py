@@ -34,7 +34,7 @@ _KINDS = {
     "documents": "step document",
     "support": "program",
 }
-_ACCOUNT = re.compile(rb"arn:aws[\w-]*:iam::(\d+):")
+_ACCOUNT = re.compile(r"arn:aws[\w-]*:iam::(\d+):")
 
 
 def resources_between(
@@ -51,7 +51,7 @@ def resources_between(
             first = next(item for item in made.diagnostics if item.severity is Severity.ERROR)
             said = "it was refused before" if side == "base" else "the target refuses it"
             return Resources(where, target, unknown=f"{said}: {first.code} {first.message}"), ()
-    old, new = (_resources(built[side], target) if side in built else {} for side in ("base", "head"))
+    old, new = (_resources(built[side]) if side in built else {} for side in ("base", "head"))
     if base is not None and head is not None and _moves(base, head, target):
         return Resources(where, target, replaced=tuple(sorted(new)), deleted=()), _carried(built, target)
     other = [name for name in new if name in old and new[name] != old[name]]
@@ -70,7 +70,7 @@ def resources_between(
     )
 
 
-def _resources(built: Built, target: str) -> dict[str, bytes]:
+def _resources(built: Built) -> dict[str, bytes]:
     """The contents of each resource's documents, by what people call it."""
     found: dict[str, bytes] = {}
     assert built.bundle is not None
@@ -96,12 +96,17 @@ def _name(path: str) -> str | None:
 def _moves(base: Spec, head: Spec, target: str) -> bool:
     """Whether it is another deployment: by its name, or by where it stands."""
     old, new = base.targets.get(target, {}), head.targets.get(target, {})
-    account = [_ACCOUNT.search(str(settings.get("role", "")).encode()) for settings in (old, new)]
     return (
         base.deployed_name != head.deployed_name
         or any(old.get(key) != new.get(key) for key in _PLACES[target])
-        or [match and match[1] for match in account][0] != [match and match[1] for match in account][1]
+        or _account(old) != _account(new)
     )
+
+
+def _account(settings: Mapping[str, object]) -> str:
+    """The AWS account in which jobs run; empty on other platforms, which name theirs as a setting."""
+    match = _ACCOUNT.match(str(settings.get("role", "")))
+    return match[1] if match else ""
 
 
 class _Neutral:
