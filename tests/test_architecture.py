@@ -31,6 +31,7 @@ FLOORS = (
     "doctor",
     "review",
     "report",
+    "diff",
     "cli",
 )
 FREE = ("schemas", "__init__")
@@ -143,6 +144,7 @@ SDKS = (
     [
         ["validate", "specs/minimal.yaml"],
         ["compile", "specs/minimal.yaml", "--stdout"],
+        ["diff", "specs/minimal.yaml", "specs/everywhere.yaml"],
         ["schema"],
         ["--help"],
     ],

@@ -1,0 +1,204 @@
+"""Two states of the files to a report: each spec once, found again where it was moved, alike changes grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from ctc.diagnostics import Diagnostic, Severity
+from ctc.diff.changes import changes_between
+from ctc.diff.chosen import Chosen
+from ctc.diff.model import Change, Outcome, Report, SpecDiff
+from ctc.diff.named import named_by
+from ctc.diff.outcome import outcome
+from ctc.diff.sides import Side
+from ctc.language.load import load_each
+from ctc.language.source import Document, read
+
+MOST_COMPILED = 12
+"""Specs, or groups of specs that changed alike, whose bundles are compiled and compared."""
+
+_ALIKE = 0.5
+"""The share of equal lines from which a spec with another path and another name is taken for the same one."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One spec on both sides, read; `root` is what stands before its path in the names of its files on disk."""
+
+    path: str
+    former: str
+    base: Document | None
+    head: Document | None
+    roots: tuple[str, ...]
+    two_files: bool
+
+
+def compare(chosen: Chosen, at: datetime | None = None) -> Report:
+    """The whole comparison. Next wakes are told from `at`, else from the head's time, else the base's."""
+    moment = at or chosen.head.at or chosen.base.at
+    pairs = list(_pairs(chosen))
+    found = [_shallow(pair) for pair in pairs]
+    unchanged = sum(spec.verb == "unchanged" and not spec.findings for spec in found)
+    deep = _chosen_to_compile(found)
+    told = [
+        _deepened(spec, pair, moment) if index in deep else spec
+        for index, (spec, pair) in enumerate(zip(found, pairs, strict=True))
+    ]
+    shown = [spec for spec in told if spec.verb != "unchanged" or spec.findings or spec.outcome.notes]
+    ordered = sorted(shown, key=lambda spec: (-spec.is_invalid, -spec.level, spec.path))
+    return Report(chosen.base.label, chosen.head.label, tuple(ordered), unchanged + len(chosen.unchanged))
+
+
+def texts(chosen: Chosen) -> dict[str, str]:
+    """The head's text of each spec that may have changed, by the name that findings have for its file."""
+    return {
+        path: chosen.head.content(path).decode("utf-8", errors="replace")
+        for _, path in chosen.pairs
+        if path is not None
+    }
+
+
+def _pairs(chosen: Chosen) -> Iterator[_Pair]:
+    former = _placed(chosen.base, (old for old, _ in chosen.pairs))
+    latter = _placed(chosen.head, (new for _, new in chosen.pairs))
+    for old, new in _matched(chosen, former, latter):
+        before = None if old is None else read(former[old])
+        after = None if new is None else read(latter[new])
+        roots = tuple(
+            str(place)[: -len(path)]
+            for path, place in ((old, former.get(old or "")), (new, latter.get(new or "")))
+            if path is not None and place is not None
+        )
+        yield _Pair(new or old or "", old or "", before, after, roots, chosen.two_files)
+
+
+def _placed(side: Side, paths: Iterator[str | None]) -> dict[str, Path]:
+    """The specs on disk, with the files that they name at their places beside them."""
+    specs = [path for path in paths if path is not None]
+    side.fetch(specs)
+    side.place(dict.fromkeys(named for spec in specs for named in named_by(side, spec)))
+    return side.place(specs)
+
+
+def _matched(
+    chosen: Chosen, former: Mapping[str, Path], latter: Mapping[str, Path]
+) -> list[tuple[str | None, str | None]]:
+    """The pairs, with those that were moved joined: by the spec's name, else by what of the text is the same."""
+    gone = [old for old, new in chosen.pairs if new is None and old is not None]
+    come = [new for old, new in chosen.pairs if old is None and new is not None]
+    joined: dict[str, str] = {}
+    if gone and come:
+        names = {path: _name(read(former[path])) for path in gone}
+        for path in come:
+            name = _name(read(latter[path]))
+            same = [old for old in gone if name and names[old] == name and old not in joined.values()]
+            if same:
+                joined[path] = same[0]
+        for path in come:
+            if path not in joined:
+                left = [old for old in gone if old not in joined.values()]
+                best = max(left, key=lambda old: _likeness(chosen, old, path), default=None)
+                if best is not None and _likeness(chosen, best, path) >= _ALIKE:
+                    joined[path] = best
+    found: list[tuple[str | None, str | None]] = []
+    for old, new in chosen.pairs:
+        if new is not None and old is None:
+            found.append((joined.get(new), new))
+        elif new is not None or old not in joined.values():
+            found.append((old, new))
+    return found
+
+
+def _likeness(chosen: Chosen, old: str, new: str) -> float:
+    former, latter = (
+        {line.strip() for line in side.content(path).splitlines() if line.strip()}
+        for side, path in ((chosen.base, old), (chosen.head, new))
+    )
+    return len(former & latter) / max(len(former | latter), 1)
+
+
+def _name(document: Document) -> str:
+    name = document.data.get("name") if isinstance(document.data, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _shallow(pair: _Pair) -> SpecDiff:
+    """What changed, without compiling anything."""
+    document = pair.head if pair.head is not None else pair.base
+    assert document is not None
+    name = _name(document)
+    if pair.head is None:
+        return SpecDiff("removed", pair.path, name)
+    findings = _findings(pair.head, pair.roots)
+    verb = "changed" if pair.base is not None else "added"
+    spec = SpecDiff(verb, pair.path, name, findings=findings, former=pair.former)
+    if spec.is_invalid:
+        return spec
+    if pair.base is None:
+        return spec
+    if not isinstance(pair.base.data, dict):
+        why = pair.base.diagnostics[0].message if pair.base.diagnostics else "it is no map"
+        return replace(spec, verb="added", warnings=(f"the former file could not be read as a spec: {why}",))
+    changes = tuple(_relabelled(change, pair.roots) for change in changes_between(pair.base, pair.head))
+    moved = pair.former != pair.path and not pair.two_files
+    return replace(spec, verb="moved" if moved else "changed" if changes else "unchanged", changes=changes)
+
+
+def _findings(document: Document, roots: Sequence[str]) -> tuple[Diagnostic, ...]:
+    """What `ctc validate` finds, errors and warnings, with the names of files as people know them."""
+    _, found = load_each(document)
+    return tuple(_with_names(item, roots) for item in found)
+
+
+def _with_names(item: Diagnostic, roots: Sequence[str]) -> Diagnostic:
+    span = None if item.span is None else replace(item.span, file=_short(item.span.file, roots))
+    label = item.label
+    if label is not None:
+        label = replace(label, span=replace(label.span, file=_short(label.span.file, roots)))
+    message = item.message
+    for root in roots:
+        message = message.replace(root, "")
+    return replace(item, span=span, label=label, file=_short(item.file, roots), message=message)
+
+
+def _relabelled(change: Change, roots: Sequence[str]) -> Change:
+    return replace(change, place=replace(change.place, file=_short(change.place.file, roots)))
+
+
+def _short(file: str, roots: Sequence[str]) -> str:
+    for root in roots:
+        if root and file.startswith(root):
+            return file[len(root) :]
+    return file
+
+
+def _chosen_to_compile(found: Sequence[SpecDiff]) -> set[int]:
+    """One spec of each group that changed alike, the gravest groups first; all where they are few."""
+    changed = [index for index, spec in enumerate(found) if spec.verb != "unchanged" and not spec.is_invalid]
+    if len(changed) <= MOST_COMPILED:
+        return set(changed)
+    groups: dict[tuple[object, ...], int] = {}
+    for index in changed:
+        groups.setdefault(found[index].signature, index)
+    ordered = sorted(groups.values(), key=lambda index: (-found[index].level, found[index].path))
+    return set(ordered[:MOST_COMPILED])
+
+
+def _deepened(spec: SpecDiff, pair: _Pair, at: datetime | None) -> SpecDiff:
+    """With what follows of its changes."""
+    base = pair.base if pair.base is not None and isinstance(pair.base.data, dict) else None
+    former = _findings(base, pair.roots) if base is not None else ()
+    errors = [item for item in former if item.severity is Severity.ERROR]
+    if errors and pair.head is None:
+        return replace(spec, warnings=(*spec.warnings, _invalid_base(errors)))
+    found = outcome(base, pair.head, at, (former, spec.findings)) if not errors else Outcome()
+    warnings = (*spec.warnings, _invalid_base(errors)) if errors else spec.warnings
+    return replace(spec, outcome=found, warnings=warnings)
+
+
+def _invalid_base(errors: Sequence[Diagnostic]) -> str:
+    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return f"the former spec had errors, so what it compiled to is not told: {errors[0].code} {errors[0].message}{more}"
