@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 
-from ctc.language.value import Value
+from ctc.value import Value, frozen
 
 ANYWHERE = "*"
 """The region of a price that is the same in all of them."""
@@ -30,7 +30,7 @@ UNITS = ("hour", "GB-month", "GB-hour", "run")
 _FOLDER = Path(__file__).parent / "prices"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Source(Value):
     """Where prices were read. `licence` is empty where only single numbers were taken."""
 
@@ -40,7 +40,7 @@ class Source(Value):
     licence: str = ""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Price(Value):
     """One `unit` of `item` at `service` (a target's name) in `region`; `spot` is None where it is not known.
 
@@ -64,7 +64,7 @@ class Price(Value):
         return date.fromisoformat(self.as_of if len(self.as_of) > 7 else f"{self.as_of}-01")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Book(Value):
     """Prices by (service, region, item), all of them in `currency`.
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path as FilePath
 from typing import Any
 
 from ctc.language.spans import Path
-from ctc.language.value import Value
+from ctc.value import Value, frozen
 
 LOCK = "ctc.lock"
 VERSION = 1
@@ -29,7 +29,7 @@ _PLACES: tuple[Path, ...] = (
 )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Pin(Value):
     """`digest` is the image's, `sha256:` and 64 hexadecimal digits; `context` that of the files that it was built from,
     empty where that is not known.
@@ -39,7 +39,7 @@ class Pin(Value):
     context: str = ""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Lock(Value):
     """The pins by the image as the spec writes it; `problem` says why the file could not be read."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from dataclasses import dataclass
 from typing import IO
 
 from ctc.diagnostics import CtcError
 from ctc.language.lock import name_of
-from ctc.language.value import Value
 from ctc.package.tree import Entry
+from ctc.value import Value, frozen
 
 EPOCH = 315_532_800
 """1980-01-01T00:00:00Z, seconds since 1970: the time of every file, the oldest one that a zip can hold."""
@@ -20,7 +19,7 @@ _CHUNK = 1 << 20
 _TAG_DIGITS = 16
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Sized(Value):
     """An entry with its size in bytes and the SHA-256 of its content, as they were when it was looked at."""
 
@@ -29,7 +28,7 @@ class Sized(Value):
     digest: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Context(Value):
     """What one image is built from. `name` is `training` or `runtime`; `image` is what the spec calls it."""
 

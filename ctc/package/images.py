@@ -11,12 +11,12 @@ from pathlib import Path
 from ctc.diagnostics import CtcError
 from ctc.language.lock import LOCK, Lock, name_of, pinned
 from ctc.language.spec import Spec
-from ctc.language.value import Value
 from ctc.package import dockerfile, requirements, wheel
 from ctc.package.context import Context, context
 from ctc.package.dockerignore import FILE
 from ctc.package.suspects import suspects
 from ctc.package.tree import Entry, Tree, tree
+from ctc.value import Value, frozen
 
 DOCKERFILE = "Dockerfile"
 PYTHON = "3.11"
@@ -29,7 +29,7 @@ LARGE = 200_000_000
 _VERSION = re.compile(r"(\d+\.\d+)")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Packed(Value):
     """A context, what was left out of it without being asked, and what a person should look at.
 

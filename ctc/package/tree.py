@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ctc.diagnostics import CtcError
-from ctc.language.value import Value
 from ctc.package.dockerignore import DEFAULT, FILE, Ignored, read
+from ctc.value import Value, frozen
 
 SHOWN = 20
 """So many refusals are told at once."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Entry(Value):
     """One file of a context. `path` is relative to it, with `/`; `source` is where its bytes are, or the bytes."""
 
@@ -25,7 +24,7 @@ class Entry(Value):
     executable: bool = False
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class Tree(Value):
     """The entries in the order of their paths' bytes, and what was left out: patterns of whose, and names."""
 
