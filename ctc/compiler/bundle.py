@@ -59,7 +59,11 @@ def _indented(value: Any, line: str) -> str:
         return encode_basestring(value)
     if isinstance(value, dict) and value:
         deeper = f"{line}  "
-        items = [f"{encode_basestring(key)}: {_indented(value[key], deeper)}" for key in sorted(value)]
+        # Most values are texts: asked here, they cost no call.
+        items = [
+            f"{encode_basestring(key)}: {encode_basestring(item) if type(item) is str else _indented(item, deeper)}"
+            for key, item in sorted(value.items())
+        ]
         return f"{{{deeper}{f',{deeper}'.join(items)}{line}}}"
     if isinstance(value, (list, tuple)) and value:
         deeper = f"{line}  "

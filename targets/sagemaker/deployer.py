@@ -97,7 +97,8 @@ def _listing(system: System) -> dict[str, Any]:
 
 def _services(system: System) -> Iterator[Statement]:
     """Everything but files and identities."""
-    called = {kind: sorted(item.name for item in named(system) if item.kind == kind) for kind in names.LENGTHS}
+    everything = named(system)
+    called = {kind: sorted(item.name for item in everything if item.kind == kind) for kind in names.LENGTHS}
     verbs = ("Create", "Delete", "Describe", "Update")
     tags = ["sagemaker:AddTags", "sagemaker:ListTags"]
     yield (
