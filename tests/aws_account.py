@@ -5,14 +5,49 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
+import requests
 from botocore import xform_name
+from moto.server import ThreadedMotoServer
 
+from ctc import targets
+from ctc.compiler.build import build
 from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
+from ctc.language.load import load_spec
+
+
+@contextmanager
+def prepared(spec: Path) -> Iterator[dict[str, str]]:
+    """An account on loopback as the spec's administrator left it; gives the environment that reaches it."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    # What moto holds is the process's, not the server's.
+    requests.post(f"{address}/moto-api/reset", timeout=10).raise_for_status()
+    reached = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in reached.items():
+            patch.setenv(name, value)
+        loaded = load_spec(spec, None, "sagemaker")
+        assert loaded.spec is not None
+        built = build(loaded.spec, targets.load("sagemaker"))
+        assert built.bundle is not None
+        bootstrap((built.system, built.bundle))
+        yield reached
+    server.stop()
 
 
 def bootstrap(made: tuple[System, Bundle]) -> None:

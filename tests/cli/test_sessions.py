@@ -15,10 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from ctc import targets
-from ctc.compiler.build import build
-from ctc.language.load import load_spec
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 SESSIONS = sorted(Path(__file__).resolve().parent.glob("*.session"))
 
@@ -43,28 +39,10 @@ def cloud(session: Path) -> Iterator[dict[str, str]]:
     if session.stem != "deploy":
         yield {}
         return
-    from aws_account import bootstrap
-    from moto.server import ThreadedMotoServer
+    from aws_account import prepared
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    reached = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in reached.items():
-            patch.setenv(name, value)
-        loaded = load_spec(ROOT / "specs" / "everywhere.yaml", None, "sagemaker")
-        assert loaded.spec is not None
-        built = build(loaded.spec, targets.load("sagemaker"))
-        assert built.bundle is not None
-        bootstrap((built.system, built.bundle))
+    with prepared(ROOT / "specs" / "everywhere.yaml") as reached:
         yield reached
-    server.stop()
 
 
 def answered(command: str, here: Path, cloud: Mapping[str, str]) -> str:
