@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 
 from ctc.value import Value, frozen
@@ -14,8 +15,9 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-@frozen
-class Span(Value):
+# Of these there are as many as values in the file: a generated `__init__` pays.
+@dataclass(frozen=True)
+class Span:
     """A stretch of a file. Lines and columns start at 1; `end_column` is exclusive, and counts on the last line.
 
     Columns count code points, as libyaml and SARIF (`columnKind: unicodeCodePoints`) do. `end_line` is 0 for a

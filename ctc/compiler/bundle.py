@@ -48,27 +48,38 @@ class Bundle(Value):
 
 def as_json(value: Mapping[str, Any] | list[Any]) -> bytes:
     """Readable JSON whose bytes depend on the value only: sorted keys, two spaces, LF at the end."""
-    return f"{_indented(value, NEWLINE)}\n".encode()
+    chunks: list[str] = []
+    _add(chunks, "", value, NEWLINE)
+    chunks.append(NEWLINE)
+    return "".join(chunks).encode()
 
 
-def _indented(value: Any, line: str) -> str:
-    """What `json.dumps` writes with an indent of two and sorted keys, in half the time: asked to indent, it leaves its
-    encoder in C aside. `line` starts a line at this depth. Takes dicts with string keys only.
+def _add(chunks: list[str], lead: str, value: Any, line: str) -> None:
+    """What `json.dumps` writes with an indent of two and sorted keys, in a third of the time: asked to indent, it
+    leaves its encoder in C aside. `line` starts a line at this depth. Takes dicts with string keys only.
     """
     if type(value) is str:
-        return encode_basestring(value)
-    if isinstance(value, dict) and value:
+        chunks.append(lead + encode_basestring(value))
+    elif isinstance(value, dict) and value:
         deeper = f"{line}  "
-        # Most values are texts: asked here, they cost no call.
-        items = [
-            f"{encode_basestring(key)}: {encode_basestring(item) if type(item) is str else _indented(item, deeper)}"
-            for key, item in sorted(value.items())
-        ]
-        return f"{{{deeper}{f',{deeper}'.join(items)}{line}}}"
-    if isinstance(value, (list, tuple)) and value:
+        lead = f"{lead}{{{deeper}"
+        for key, item in sorted(value.items()):
+            # Most values are texts: asked here, they cost no call.
+            if type(item) is str:
+                chunks.append(f"{lead}{encode_basestring(key)}: {encode_basestring(item)}")
+            else:
+                _add(chunks, f"{lead}{encode_basestring(key)}: ", item, deeper)
+            lead = f",{deeper}"
+        chunks.append(f"{line}}}")
+    elif isinstance(value, (list, tuple)) and value:
         deeper = f"{line}  "
-        return f"[{deeper}{f',{deeper}'.join([_indented(item, deeper) for item in value])}{line}]"
-    return scalar(value)
+        lead = f"{lead}[{deeper}"
+        for item in value:
+            _add(chunks, lead, item, deeper)
+            lead = f",{deeper}"
+        chunks.append(f"{line}]")
+    else:
+        chunks.append(lead + scalar(value))
 
 
 _WRITTEN = {"None": "null", "True": "true", "False": "false", "[]": "[]", "()": "[]", "{}": "{}"}
