@@ -25,6 +25,7 @@ FLOORS = (
     "targets",
     "package",
     "cost",
+    "graph",
     "init",
     "step",
     "run",

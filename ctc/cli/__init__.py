@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "validate": "Check a spec: shape, meaning, and what each target can take.",
     "fmt": "Lay out a spec in the canonical way, keeping its comments.",
     "compile": "Compile a spec into the pipeline definitions of its targets.",
+    "graph": "Draw a spec: triggers, pipelines, gates, rollout.",
     "diff": "Say what a change of specs means, for a reviewer.",
     "run": "Run the compiled pipelines on this machine, at one instant or many.",
     "package": "Write what a spec's images are built from, and pin their digests.",

@@ -84,6 +84,12 @@ def lower(spec: Spec, target: str) -> System:
     )
 
 
+def pipelines(spec: Spec) -> tuple[Pipeline, ...]:
+    """The wake, the training and the batch pipelines as they are on every target, for whoever only looks at them."""
+    build = _Builder(spec, "", "", digest(spec))
+    return (build.wake(), build.train(), *(build.score(entry) for entry in batch.entries(spec)))
+
+
 def bucket_uri(bucket: str, target: str = "") -> str:
     """A bucket's URI; a bare name is the target's own store's, else the S3 protocol, which Kubeflow's speaks too."""
     return bucket.rstrip("/") if "://" in bucket else f"{_STORES.get(target, 's3')}://{bucket}"
