@@ -18,6 +18,9 @@ from reference import language_reference
 
 from ctc import targets
 from ctc.cli import VERBS
+from ctc.graph.mermaid import mermaid
+from ctc.graph.system import graph_of
+from ctc.language.load import load_spec
 from ctc.report.explanations import GROUPS, explanations
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,7 +86,15 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
+def graph() -> str:
+    """The spec of the example, as GitHub draws it."""
+    spec = load_spec(ROOT / "examples" / "flight-delay" / "ctc.yaml").spec
+    assert spec is not None
+    return f"```mermaid\n{mermaid(graph_of(spec))}```\n"
+
+
 GENERATED: dict[str, Callable[[], str]] = {
+    "graph": graph,
     "verbs": verbs,
     "support": support,
     "checks": checks,

@@ -276,11 +276,14 @@ def _report(spec: Spec, target: str, state: Path, path: Path | None, output: str
 
 
 def _write_page(spec: Spec, target: str, state: Path, page: Path) -> None:
+    from ctc.graph.svg import svg
+    from ctc.graph.system import graph_of
     from ctc.run.records import focus, read_document, read_records
     from ctc.run.report import Subject, render
     from ctc.steps.local import write_atomically
 
-    subject = Subject(spec.model_name, spec.description, spec.environment, target, focus(spec))
+    about = (spec.model_name, spec.description, spec.environment, target)
+    subject = Subject(*about, focus(spec), svg(graph_of(spec)))
     text = render(subject, read_records(state).items, read_document(state / "state.json"))
     write_atomically(page.absolute(), text.encode())
 

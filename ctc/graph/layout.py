@@ -139,7 +139,8 @@ class _Band:
         self.tops: list[float] = []
         self.bottoms: list[float] = []
         notes = [line for note in band.notes for line in wrapped(note, self.room, DETAIL, LINES)]
-        head = [Text(self.left, top + 19, band.title, "band")]
+        titled = wrapped(band.title, self.room, TITLE * BOLD, 1)
+        head = [Text(self.left, top + 19, line, "band") for line in titled]
         head += [Text(self.left, top + HEAD + 10 + LINE * number, line, "note") for number, line in enumerate(notes)]
         y = top + HEAD + LINE * len(notes) + (6 if notes else 0)
         for number, row in enumerate(band.rows):

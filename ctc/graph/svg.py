@@ -52,7 +52,7 @@ def _head(drawn: Picture) -> Iterator[str]:
         'aria-labelledby="ctc-graph-title ctc-graph-about">'
     )
     yield f'<title id="ctc-graph-title">{escape(printable(drawn.graph.title))}: continuous training</title>'
-    yield f'<desc id="ctc-graph-about">{escape(printable(drawn.graph.about) or _said(drawn.graph))}</desc>'
+    yield f'<desc id="ctc-graph-about">{escape(printable(drawn.graph.about or _said(drawn.graph)))}</desc>'
     yield f"<style>{_STYLE}{_ROLES}</style>"
     yield f'<rect class="ground" width="{_n(WIDTH)}" height="{height}"/>'
 

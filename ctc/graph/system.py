@@ -200,7 +200,7 @@ def _edges(spec: Spec, train: Pipeline, drawn: tuple[Band, ...]) -> Iterator[Edg
         yield Edge(TRIGGERS, WAKE)
     needs = _needs(train)
     first = next(iter(needs))
-    yield Edge("wake", first, Kind.IF, "if one fires, and nothing holds it back")
+    yield Edge("wake", first, Kind.IF, "if a run is due")
     for name, before in needs.items():
         for item, flag in before.items():
             yield Edge(item, name, Kind.IF if flag else Kind.THEN, flag)

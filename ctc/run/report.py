@@ -37,13 +37,14 @@ _OUTCOMES: tuple[Outcome, ...] = (
 
 @dataclass(frozen=True)
 class Subject:
-    """What the page is about."""
+    """What the page is about. `picture` is the drawing of the spec, as `ctc graph` has it; empty for none."""
 
     name: str
     description: str
     environment: str
     target: str
     focus: Focus
+    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def render(subject: Subject, records: Sequence[Record], state: Record | None) ->
         last_wake=when(str((state or {}).get("last_wake") or "")),
         period=(when(found[0].instant), when(found[-1].instant)) if found else None,
         chart=_safe(chart(attempts, subject.focus)),
+        picture=_safe(subject.picture),
         courses=_courses(attempts, subject.focus),
         story=_story(attempts, subject.focus),
     )
@@ -114,7 +116,7 @@ def _template() -> Any:
 
 
 def _safe(svg: str) -> Any:
-    """Marks text as HTML: `chart` escapes every word that comes from a record."""
+    """Marks text as HTML: what draws escapes every word that comes from a record or a spec."""
     import markupsafe
 
     return markupsafe.Markup(svg)
