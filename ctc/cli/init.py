@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     "--out", metavar="FILE", type=click.Path(path_type=Path), help="The spec to write. Default: DIR/ctc.yaml."
 )
 @click.option("--editor", is_flag=True, help="Write the schema beside the spec too, for completion in an editor.")
+@click.option(
+    "--ci", type=click.Choice(["github", "gitlab"]), help="Write how a spec that is there is reviewed and deployed."
+)
 @click.option("--force", is_flag=True, help="Replace a spec, and scripts that ctc init wrote.")
 @click.option("--yes", is_flag=True, help="Ask nothing: take every guess.")
 def init(
@@ -49,6 +52,7 @@ def init(
     targets: tuple[str, ...],
     out: Path | None,
     editor: bool,
+    ci: Literal["github", "gitlab"] | None,
     force: bool,
     yes: bool,
 ) -> int:
@@ -58,11 +62,15 @@ def init(
     for its command. What it guessed stands in the spec with the reason; what only you know is marked TODO. On a
     terminal it asks for what matters; nothing that exists is overwritten without --force.
 
+    With --ci, for a spec that is there: a workflow that validates a change, says in one comment what it means, and on
+    the main branch plans, and deploys that plan once it is approved. Logins are keyless, actions pinned to commits.
+
     \b
     Examples:
       ctc init
       ctc init churn --data data/customers.parquet --label churned --label-delay 30d
       ctc init --from ../old-project --target kubeflow --target sagemaker --yes
+      ctc init --ci github
     """
     from ctc.init.create import Request, check, create, write
 
@@ -72,6 +80,8 @@ def init(
     if not read.is_dir():
         raise CtcError(f"{read} is no folder", "name the folder of the data and the scripts")
     spec = out or place / "ctc.yaml"
+    if ci is not None:
+        return _write_ci(spec, ci, force=force)
     if spec.exists() and not force:
         raise CtcError(f"{spec} exists already", "name another file with --out, or replace it with --force")
     wishes = _wishes(label, event_time, keys, label_delay, task)
@@ -80,6 +90,16 @@ def init(
     check(created)
     write(created, force=force)
     _tell(created)
+    return OK
+
+
+def _write_ci(spec: Path, service: Literal["github", "gitlab"], *, force: bool) -> int:
+    from ctc.init import ci
+
+    found = ci.files(spec, service)
+    written = ci.write(found, force=force)
+    for path in found:
+        click.echo(f"{path}: {'written' if path in written else 'current'}")
     return OK
 
 
