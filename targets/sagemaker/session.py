@@ -108,10 +108,14 @@ def _refused(answer: Mapping[str, Any], service: str, operation: str, about: str
     said = answer.get("Error", {})
     code, message = str(said.get("Code", "")), str(said.get("Message", "")).strip()
     told = f"{about}: {service}:{operation} was refused: {message or 'no reason given'} ({code})"
-    if code in MISSING or (code == "ValidationException" and re.search(r"not find|not exist", message)):
+    # What is to be made cannot be missing: then it is something that it names, and nobody may take that for "gone".
+    invalid = code == "ValidationException" and not operation.startswith("create_")
+    if code in MISSING or (invalid and re.search(r"not find|not exist", message)):
         return Missing(told)
     if code in LOST:
         return Lost(told)
+    if operation.startswith("delete_") and code in EXISTS:
+        return CloudError(told, "it is in use, or still holds something: take that away first")
     if code in EXISTS or (code == "ValidationException" and re.search(r"already exist|existing", message)):
         return Exists(told)
     if code in THROTTLED:
