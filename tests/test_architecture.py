@@ -26,6 +26,7 @@ FLOORS = (
     "init",
     "step",
     "run",
+    "service",
     "doctor",
     "review",
     "report",

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from moto import mock_aws
 
 from ctc.deploy.resource import CloudError
-from ctc.targets.sagemaker.session import Exists, Lost, Missing, Session
+from ctc.targets.sagemaker.session import Denied, Exists, Lost, Missing, Session
 
 REGION, ELSEWHERE = "eu-north-1", "eu-west-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/all"
@@ -148,7 +148,8 @@ BAD: Mapping[str, Bad] = {
     "pipeline-absent-role": Bad("sagemaker", "create_pipeline", pipeline(RoleArn=f"{ROLE}-gone"), V),
     "pipeline-role-of-nobody": Bad("sagemaker", "create_pipeline", pipeline(RoleArn=ROLE.replace("all", "nobody")), V),
     "pipeline-foreign-role": Bad(
-        "sagemaker", "create_pipeline", pipeline(RoleArn=ROLE.replace(ACCOUNT, "9" * 12)), "AccessDeniedException"
+        "sagemaker", "create_pipeline", pipeline(RoleArn=ROLE.replace(ACCOUNT, "9" * 12)), "AccessDeniedException",
+        Denied,
     ),
     "pipeline-reserved-tag": Bad(
         "sagemaker", "create_pipeline", pipeline(Tags=[{"Key": "aws:name", "Value": "x"}]), V
@@ -256,7 +257,8 @@ BAD: Mapping[str, Bad] = {
     ),
     "machine-no-arn": Bad("stepfunctions", "create_state_machine", machine(roleArn="all"), "InvalidArn", moto=True),
     "machine-absent-role": Bad(
-        "stepfunctions", "create_state_machine", machine(roleArn=f"{ROLE}-gone"), "AccessDeniedException"
+        "stepfunctions", "create_state_machine", machine(roleArn=f"{ROLE}-gone"), "AccessDeniedException",
+        Denied,
     ),
     "machine-duplicate-name": Bad(
         "stepfunctions", "create_state_machine",
