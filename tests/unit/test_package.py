@@ -20,7 +20,7 @@ from ctc.cli.package import package
 from ctc.diagnostics import CtcError
 from ctc.language.load import load_spec
 from ctc.language.lock import LOCK, read_lock
-from ctc.package import disk, dockerfile
+from ctc.package import disk, dockerfile, images
 from ctc.package.context import Context, context, write_tar
 from ctc.package.tree import Entry, tree
 
@@ -214,19 +214,22 @@ def test_names_that_are_only_odd_go_in(tmp_path: Path) -> None:
         assert {(item.uid, item.gid, item.uname, item.gname) for item in archive} == {(0, 0, "", "")}
 
 
-def test_a_large_tree_is_whole_and_sizes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_large_tree_is_whole_and_sizes_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "LARGE", 20_000_000)
     spec = project(tmp_path)
     for number in range(2000):
         file = tmp_path / "src" / f"pkg{number % 40}" / f"mod{number}.py"
         file.parent.mkdir(exist_ok=True)
         file.write_text(str(number))
     with (tmp_path / "src" / "big.bin").open("wb") as stream:
-        stream.truncate(201_000_000)
+        stream.truncate(20_100_000)
 
     assert run(spec) == 0
     said = capsys.readouterr()
-    assert "2005 files, 201.0 MB" in said.out
-    assert "201.0 MB  big.bin" in said.out and "201 MB go into the image" in said.err
+    assert "2005 files, 20.1 MB" in said.out
+    assert " 20.1 MB  big.bin" in said.out and "20 MB go into the image" in said.err
     assert disk.digest_of_folder(tmp_path / "images" / "training") == described(spec)["training"]["context"]
 
 
