@@ -22,6 +22,8 @@ from ctc.deploy.plan import Verb
 from ctc.diagnostics import CtcError
 from ctc.targets import sagemaker
 from ctc.targets.sagemaker.deploy import SageMakerHands, connect
+from ctc.targets.sagemaker.endpoint import HostedEndpoint
+from ctc.targets.sagemaker.in_service import service_services
 from ctc.targets.sagemaker.session import Session
 from ctc.targets.sagemaker.stores import S3ObjectStore
 
@@ -140,6 +142,12 @@ class Serving(Watched):
             if key in arguments:
                 return f"arn:aws:sagemaker:{REGION}:123456789012:{kind}/{arguments[key]}"
         return super()._resource(service, about, arguments)
+
+
+def test_a_wake_of_a_rollout_reaches_the_endpoint_and_no_other_does(made: tuple[System, Bundle]) -> None:
+    for name, kind in (("wake", HostedEndpoint), ("record", type(None))):
+        document = json.loads(next(a.content for a in made[1].artifacts if a.path == f"documents/{name}.json"))
+        assert type(service_services(document, REGION).endpoint) is kind
 
 
 def test_a_server_that_the_service_cannot_host_is_told_before_anything_is_asked(tmp_path: Path) -> None:
