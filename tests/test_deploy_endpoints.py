@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from aws_account import bootstrap
 from aws_refusals import strict
 from cloud import Clock, deploy, destroy, planned
 from moto import mock_aws
+from sagemaker_system import full_system
 from test_deploy_sagemaker import Watched, compiled, full, hands, rights
 from test_sagemaker_endpoint import ENDPOINT, route, wake
 
 from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
+from ctc.compiler.lower import lower
 from ctc.deploy.plan import Verb
 from ctc.diagnostics import CtcError
+from ctc.language.load import FIRST_ROW, load_spec
 from ctc.targets import sagemaker
 from ctc.targets.sagemaker.deploy import SageMakerHands, connect
 from ctc.targets.sagemaker.endpoint import HostedEndpoint
@@ -47,6 +51,20 @@ def made(tmp_path: Path) -> tuple[System, Bundle]:
     return system, bundle
 
 
+def changed(folder: Path, pattern: str, instead: str) -> tuple[System, Bundle]:
+    """The same system with another spec."""
+    folder.mkdir(exist_ok=True)
+    full_system(folder)
+    file = folder / "full.yaml"
+    text = re.sub(pattern, instead, file.read_text())
+    assert text != file.read_text()
+    file.write_text(text)
+    loaded = load_spec(file, None, "sagemaker", FIRST_ROW)
+    assert loaded.spec is not None, loaded.diagnostics
+    system = lower(loaded.spec, "sagemaker")
+    return system, sagemaker.emit(system)
+
+
 def woken(made: tuple[System, Bundle], *traffic: tuple[int, float]) -> None:
     session = Session(REGION)
     wake(session, S3ObjectStore(session, made[0].root), route(*traffic))  # type: ignore[arg-type]
@@ -62,7 +80,6 @@ def served() -> dict[str, list[str]]:
 
 
 def test_a_spec_with_a_rollout_is_deployed_and_makes_no_machine(made: tuple[System, Bundle]) -> None:
-    assert connect(*made).desired()
     deploy(hands(made)[0], Clock())
 
     assert not any(served().values())
@@ -99,7 +116,7 @@ def test_another_machine_is_a_change_of_the_endpoint_alone(made: tuple[System, B
     files = {item.path: item for item in made[1].artifacts}
     body = json.loads(files["serving/api/config.json"].content)
     body["ProductionVariants"][0]["InitialInstanceCount"] += 1
-    changed = Bundle(
+    other = Bundle(
         made[1].target,
         tuple(
             type(item)(item.path, json.dumps(body).encode()) if item.path == "serving/api/config.json" else item
@@ -107,7 +124,7 @@ def test_another_machine_is_a_change_of_the_endpoint_alone(made: tuple[System, B
         ),
         made[1].uploads,
     )
-    plan = planned(hands((made[0], changed))[0], clock)
+    plan = planned(hands((made[0], other))[0], clock)
 
     assert {step.resource.address: step.verb for step in plan.changes} == {"endpoint/api": Verb.UPDATE}
 
@@ -125,6 +142,22 @@ def test_destroying_takes_down_what_wakes_made_with_the_rights_of_the_bundle(mad
     assert not session.denied
     assert served() == {"endpoints": [], "configs": [], "models": ["theirs"]}
     assert not destroy(hands(made)[0], clock).changes
+
+
+def test_without_its_rollout_an_endpoint_goes_on_answering_until_it_is_destroyed(
+    made: tuple[System, Bundle], tmp_path: Path
+) -> None:
+    clock = Clock()
+    deploy(hands(made)[0], clock)
+    woken(made, (1, 1.0))
+    later = changed(tmp_path / "later", r"(?s)\nrollout:.*?keep_previous: 24h\n", "\n")
+
+    plan = planned(hands(later)[0], clock)
+    assert {step.resource.address: step.verb for step in plan.steps}["endpoint/api"] is Verb.LEAVE
+    deploy(hands(later)[0], clock)
+    assert served()["endpoints"] == [ENDPOINT]
+    destroy(hands(later)[0], clock)
+    assert not any(served().values())
 
 
 ROLE = "arn:aws:iam::123456789012:role/fraud-ct"
@@ -158,3 +191,14 @@ def test_a_server_that_the_service_cannot_host_is_told_before_anything_is_asked(
     assert "SageMaker hosts no server like api" in caught.value.message
     assert "answer /ping and /invocations on port 8080" in caught.value.help
     assert sagemaker.emit(system) == bundle
+
+
+def test_a_request_that_no_wake_could_read_is_told_before_anything_is_asked(
+    made: tuple[System, Bundle], tmp_path: Path
+) -> None:
+    with pytest.raises(CtcError) as caught:
+        connect(*made)
+    assert "the smoke step's request smoke.json is a file of this machine" in caught.value.message
+    assert f"{made[0].root}/requests/smoke.json" in caught.value.help
+    there = changed(tmp_path / "there", "request: smoke.json", "request: s3://acme-ct/smoke.json")
+    assert "endpoint/api" in {item.address for item in connect(*there).desired()}

@@ -16,7 +16,7 @@ from ctc.steps.ports import ObjectStore, StateStore
 from ctc.targets.sagemaker import hosting, identities, kinds, names
 from ctc.targets.sagemaker.pipeline import parameter_name
 from ctc.targets.sagemaker.resources import tags
-from ctc.targets.sagemaker.serving import CONTRACT, rolled, rolling
+from ctc.targets.sagemaker.serving import CONTRACT, requests, rolled, rolling
 from ctc.targets.sagemaker.session import Exists, Missing, Session
 from ctc.targets.sagemaker.stores import S3ObjectStore, S3StateStore, keys
 
@@ -42,6 +42,12 @@ def connect(system: System, bundle: Bundle) -> SageMakerHands:
             f"SageMaker hosts no server like {server}, and the rollout moves its traffic",
             f"let it answer {health} and {route} on port {port}, or leave `rollout` out in what is deployed here",
         )
+    for request in requests(system):
+        if not request.startswith("s3://"):
+            raise CtcError(
+                f"the smoke step's request {request} is a file of this machine, and wakes run in the service",
+                f"put it into the bucket and name it: {system.root}/requests/{request.rpartition('/')[2]}",
+            )
     return SageMakerHands(system, bundle, Session(names.region(system)))
 
 
@@ -140,7 +146,7 @@ class SageMakerHands:
             starts=kind in STARTERS,
             kept=kind in ("given-role", "model-package-group"),
             admin=kind in ("given-role", "role", "role-policy"),
-            superseded=kind == "files",
+            superseded=kind in ("endpoint", "files"),
             content=content or {},
         )
 

@@ -43,6 +43,13 @@ def rolled(system: System) -> tuple[Server, ...]:
     return tuple(server for server in hosted(system) if server.name == rolling(system))
 
 
+def requests(system: System) -> list[str]:
+    """The files that hold the requests of its smoke steps."""
+    rollout = _rollout(system)
+    steps = [] if rollout is None else rollout["steps"]
+    return [str(step["request"]) for step in steps if step["kind"] == "smoke"]
+
+
 def documents(system: System) -> dict[str, dict[str, Any]]:
     """The bodies by file."""
     made = {}

@@ -243,8 +243,15 @@ SECRETS: dict[str, str | bytes] = {
     "deploy.txt": "-----BEGIN RSA PRIVATE KEY-----\n",
     "settings.py": 'KEY = "AKIA' + "A1" * 8 + '"\n',
     "notes.md": "ghp_" + "a1" * 18,
+    "pip.conf": "index-url = https://ann:hunter2@registry.example/simple\n",
 }
-PLAIN: dict[str, str | bytes] = {".env.example": "A=", "keys.py": "KEY = 1\n", "monkey.md": "AKIA", "tokens.json": "[]"}
+PLAIN: dict[str, str | bytes] = {
+    ".env.example": "A=",
+    "keys.py": "KEY = 1\n",
+    "monkey.md": "AKIA",
+    "tokens.json": "[]",
+    "db.py": "url = f'postgres://{user}:${PASSWORD}@db.example'",
+}
 
 
 def test_what_looks_like_a_secret_is_warned_of_and_never_shown(
