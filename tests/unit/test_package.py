@@ -599,3 +599,65 @@ def test_contexts_of_one_content_have_one_digest() -> None:
     assert one.digest != made(Entry("a", b"12"), Entry("b", b"")).digest
     assert one.digest != made(Entry("a", b"1", True), Entry("b", b"2")).digest
     assert one.tag == f"r.example:5000/i:ctc-{one.digest[7:23]}"
+
+
+def test_the_server_of_an_image_is_what_serve_starts(tmp_path: Path) -> None:
+    """As a shell would start it: words stay words, and the model is where the service says."""
+    words = ["printf", "<%s>", "it's", "{model}", "{model}/sub dir", "$(id)", "--x={model}"]
+    text = dockerfile.made("python:3.11-slim", [], False, words).decode()
+    assert text.endswith('CMD ["serve"]\n')
+    [line] = [line for line in text.splitlines() if "/usr/local/bin/serve" in line]
+    _, _, program = json.loads(line.removeprefix("RUN "))
+    script = tmp_path / "serve"
+    subprocess.run(["/bin/sh", "-c", program.replace("/usr/local/bin/serve", str(script))], check=True)
+    for environment, model in (({"CTC_MODEL": "/m n"}, "/m n"), ({}, "/opt/ml/model")):
+        said = subprocess.run([str(script)], env={"PATH": os.defpath, **environment}, capture_output=True, text=True)
+        assert said.stdout == f"<it's><{model}><{model}/sub dir><$(id)><--x={model}>"
+
+
+def test_an_image_that_also_serves_has_the_servers_words(tmp_path: Path) -> None:
+    spec = tmp_path / "ctc.yaml"
+    spec.write_text((ROOT / "specs" / "canary.yaml").read_text())
+    for name in ("train.py", "fraud/__init__.py", "fraud/serve.py"):
+        (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "src" / name).touch()
+    assert run(spec) == 0
+
+    text = (tmp_path / "images" / "training" / "Dockerfile").read_text()
+    assert "python -m fraud.serve --model" in text and 'CMD ["serve"]' in text
+
+
+def test_each_environment_pins_the_image_that_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = project(tmp_path)
+    spec.write_text(
+        f"{spec.read_text()}\nenvironments:\n  dev: {{training: {{image: registry.example/dev}}}}\n  prod: {{}}\n"
+    )
+    assert run(spec) == 1
+    assert "this spec has environments; say which one" in capsys.readouterr().err
+    assert run(spec, "--env", "dev", "--digest", f"registry.example/dev@{OTHER}") == 0
+    assert run(spec, "--env", "prod", *PINNED) == 0
+
+    images = {name: load_spec(spec, name).spec for name in ("dev", "prod")}
+    assert [found.training.image for found in images.values() if found is not None] == [
+        f"registry.example/dev@{OTHER}",
+        f"registry.example/parcels@{DIGEST}",
+    ]
+
+
+def test_an_image_of_others_is_theirs_to_build_and_can_be_pinned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = project(tmp_path)
+    commands = "fit: [fit, '{train}', '{prepared}'], apply: [apply, '{rows}', '{out}']"
+    prepare = f"prepare: {{image: registry.example/prep:v2, {commands}}}"
+    spec.write_text(f"{spec.read_text()}\n{prepare}\n")
+    assert run(spec) == 0
+    assert "prepare.image: registry.example/prep:v2 is yours to build, and not pinned" in capsys.readouterr().err
+    assert run(spec, "--digest", f"registry.example/prep:v2@{DIGEST}") == 0
+
+    assert read_lock(tmp_path).images["registry.example/prep:v2"].context == ""
+    loaded = load_spec(spec).spec
+    assert loaded is not None and loaded.prepare is not None
+    assert loaded.prepare.image == f"registry.example/prep@{DIGEST}"
+    assert run(spec, "--digest", f"registry.example/prep:v3@{DIGEST}") == 3
+    assert "what is used here is registry.example/prep:v2" in capsys.readouterr().err
