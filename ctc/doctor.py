@@ -1,4 +1,7 @@
-"""What this installation has, and what a spec needs of this machine. Looks, and changes nothing; asks no network."""
+"""What this installation has, and what a spec needs of this machine. Looks, and changes nothing.
+
+No network is asked, but for the service of a target that is named: `ctc.service`.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,8 @@ class Question:
     targets: tuple[str, ...] = ()
     python: str | None = None
     state: Path | None = None
+    offline: bool = False
+    """Ask no service, not even that of a target which is named."""
 
 
 def examine(question: Question) -> tuple[Check, ...]:
@@ -367,4 +372,10 @@ def _target(target: str, spec: Spec | None, question: Question) -> Iterator[Chec
         yield (
             Check("fail", what, errors[0].message, command) if errors else Check("ok", what, "the spec is valid for it")
         )
+        if not errors and target in question.targets and not question.offline:
+            from ctc.service import asked
+
+            for item in asked(question.spec, question.environment, target):
+                yield Check(item.status, f"{what}, {item.place}", item.cause, item.advice)
+            return
     yield Check("skip", f"{what}, deploy", f"needs {CREDENTIALS.get(target, 'credentials')}: not checked offline")

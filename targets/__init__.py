@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ctc.compiler.bundle import Bundle
     from ctc.compiler.ir import System
     from ctc.compiler.target import Execution, Machine, Target
+    from ctc.deploy.inspect import Finding
     from ctc.deploy.resource import Hands
 
 NAMES: tuple[str, ...] = ("kubeflow", "sagemaker", "vertex", "azureml")
@@ -34,6 +35,16 @@ class Deploying(Protocol):
 
 DEPLOYED: tuple[str, ...] = ("sagemaker",)
 """The targets that have hands."""
+
+
+class Inspecting(Protocol):
+    """`targets/<name>/inspect.py`: looks at what an administrator must have made. See `ctc.deploy.inspect`."""
+
+    def inspect(self, system: System, bundle: Bundle) -> Iterator[Finding]: ...
+
+
+INSPECTED: tuple[str, ...] = ("sagemaker",)
+"""The targets whose service `ctc doctor` can ask."""
 
 
 def load(name: str) -> Target:
@@ -58,14 +69,22 @@ def load_hands(name: str) -> Callable[[System, Bundle], Hands]:
     return module.connect
 
 
+def load_inspection(name: str) -> Callable[[System, Bundle], Iterator[Finding]]:
+    """The function that looks at this target's service; `name` is one of `INSPECTED`."""
+    module = cast(Inspecting, import_module(f"ctc.targets.{name}.inspect"))
+    return module.inspect
+
+
 if TYPE_CHECKING:
     from ctc.targets import azureml, kubeflow, sagemaker, vertex
     from ctc.targets.azureml import rehearse as azureml_rehearse
     from ctc.targets.kubeflow import rehearse as kubeflow_rehearse
     from ctc.targets.sagemaker import deploy as sagemaker_deploy
+    from ctc.targets.sagemaker import inspect as sagemaker_inspect
     from ctc.targets.sagemaker import rehearse as sagemaker_rehearse
     from ctc.targets.vertex import rehearse as vertex_rehearse
 
     _faces: tuple[Target, ...] = (kubeflow, sagemaker, vertex, azureml)
     _rehearsals: tuple[Rehearsal, ...] = (kubeflow_rehearse, sagemaker_rehearse, vertex_rehearse, azureml_rehearse)
     _deploying: tuple[Deploying, ...] = (sagemaker_deploy,)
+    _inspecting: tuple[Inspecting, ...] = (sagemaker_inspect,)

@@ -29,6 +29,7 @@ FLOORS = (
     "init",
     "step",
     "run",
+    "service",
     "doctor",
     "review",
     "report",

@@ -16,6 +16,7 @@ import boto3
 import pytest
 import requests
 from aws_account import bootstrap
+from aws_refusals import lenient, strict
 from cloud import ALL, Clock, Killed, deploy, destroy, planned
 from moto import mock_aws
 from sagemaker_system import full_system
@@ -47,7 +48,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, "testing")
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
-    with mock_aws():
+    with mock_aws(), strict():
         yield
 
 
@@ -258,19 +259,20 @@ def test_what_another_deployment_made_stays() -> None:
     region = made[0].settings["region"]
     client = boto3.client("sagemaker", region_name=region)
     tags = [{"Key": "ctc:name", "Value": "late-parcels"}, {"Key": "ctc:environment", "Value": "prod"}]
-    client.create_pipeline(
-        PipelineName="late-parcels-train",
-        PipelineDefinition="{}",
-        ClientRequestToken="x" * 32,
-        RoleArn=made[0].settings["role"],
-        Tags=tags,
-    )
-    boto3.client("scheduler", region_name=region).create_schedule(
-        Name="late-parcels-wake",
-        ScheduleExpression="rate(1 hour)",
-        FlexibleTimeWindow={"Mode": "OFF"},
-        Target={"Arn": "arn:aws:sqs:eu-north-1:123456789012:theirs", "RoleArn": made[0].settings["role"]},
-    )
+    with lenient():
+        client.create_pipeline(
+            PipelineName="late-parcels-train",
+            PipelineDefinition="{}",
+            ClientRequestToken="x" * 32,
+            RoleArn=made[0].settings["role"],
+            Tags=tags,
+        )
+        boto3.client("scheduler", region_name=region).create_schedule(
+            Name="late-parcels-wake",
+            ScheduleExpression="rate(1 hour)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": "arn:aws:sqs:eu-north-1:123456789012:theirs", "RoleArn": made[0].settings["role"]},
+        )
 
     refused = planned(hands(made)[0], clock).refused
 

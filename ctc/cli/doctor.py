@@ -24,6 +24,7 @@ _COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": None}
 @click.option("--target", "targets", multiple=True, metavar="T", help="A target; repeat for more. Default: the spec's.")
 @click.option("--python", metavar="EXE", help="Interpreter of the training code. Default: .venv beside the spec, PATH.")
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Replaces .ctc beside the spec.")
+@click.option("--offline", is_flag=True, help="Ask no service.")
 @click.option("-o", "--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
 def doctor(
     spec: Path | None,
@@ -31,18 +32,22 @@ def doctor(
     targets: tuple[str, ...],
     python: str | None,
     state: Path | None,
+    offline: bool,
     output: str,
 ) -> int:
     """Check this installation and, with SPEC, that what it needs is here.
 
-    Says what to do about each thing that is not as it should be. Works offline: what only a service could tell is
-    `skip`. Exits 3 if something fails.
+    Says what to do about each thing that is not as it should be. With SPEC and --target the target's service is asked,
+    too, if there are credentials: whether the bucket, the roles, the images and the rights are there that an
+    administrator gives (ctc bootstrap). Nothing is changed. What could not be told is `skip`. Exits 3 if something
+    fails.
 
     \b
     Examples:
       ctc doctor
       ctc doctor ctc.yaml --python .venv/bin/python
-      ctc doctor ctc.yaml --env prod --target sagemaker -o json
+      ctc doctor ctc.yaml --env prod --target sagemaker
+      ctc doctor ctc.yaml --env prod --target sagemaker --offline -o json
     """
     from ctc import targets as registry
     from ctc.doctor import Question, examine
@@ -50,7 +55,7 @@ def doctor(
     for name in targets:
         if name not in registry.NAMES:
             raise click.UsageError(f"unknown target `{name}`; there are: {', '.join(registry.NAMES)}")
-    checks = examine(Question(spec, environment, tuple(dict.fromkeys(targets)), python, state))
+    checks = examine(Question(spec, environment, tuple(dict.fromkeys(targets)), python, state, offline))
     failed = any(check.status == "fail" for check in checks)
     if output == "json":
         from ctc.compiler.bundle import as_json

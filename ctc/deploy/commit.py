@@ -7,18 +7,22 @@ import subprocess
 from pathlib import Path
 
 from ctc.deploy.document import Commit, parse_time
+from ctc.language.lock import LOCK
 
 TIMEOUT_SECONDS = 30
 
 
 def of(spec: Path) -> Commit | None:
-    """The commit checked out around the spec's file; None outside of a git repository, or without git."""
+    """The commit checked out around the spec's file; None outside of a git repository, or without git.
+
+    It is told as changed if the spec, or the lock of its images, is not as committed.
+    """
     folder = spec.absolute().parent
     said = _git(folder, "show", "--no-patch", "--format=%H %cI", "HEAD")
     if said is None or " " not in said:
         return None
     number, at = said.split()
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", spec.name)
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", spec.name, LOCK)
     return Commit(number, at, bool(changed))
 
 

@@ -29,6 +29,7 @@ _CONTENT = re.compile(
     | (?P<key_of_Google>AIza[0-9A-Za-z_-]{35})
     | (?P<token_of_GitHub>gh[pousr]_[0-9A-Za-z]{36}|github_pat_[0-9A-Za-z_]{60})
     | (?P<token_of_Slack>xox[abeprs]-[0-9A-Za-z-]{20})
+    | (?P<password_in_an_address>://[^/\s:@"']+:[^/\s:@"'${<]+@)
     | (?P<key_of_Azure_storage>AccountKey=[0-9A-Za-z+/]{60})
     """
 )

@@ -55,10 +55,10 @@ CAPABILITIES: Mapping[str, Capability] = {
     ),
     "serving.online": Capability(
         Support.EMULATED,
-        "a promotion moves the alias `champion` of the registry, from which a server takes its model; this version "
-        "deploys no endpoint, and starts the server only where its answers are timed. For a server that the service "
-        "can host (port 8080, `/ping` and `/invocations`, an image that serves by itself) the bundle has the requests "
-        "of its model, its endpoint and each step of its rollout",
+        "a promotion moves the alias `champion` of the registry, from which a server takes its model. Of a server that "
+        "the service can host (port 8080, `/ping` and `/invocations`, an image that serves by itself) and whose "
+        "versions roll out, wakes make and change the endpoint, by the requests of the bundle; of another server no "
+        "endpoint is made, and it is started only where its answers are timed",
     ),
     "serving.batch": _native(
         "a pipeline of its own; a schedule wakes at the instants of its cron, and wake starts it with the champion of "

@@ -13,9 +13,10 @@ from ctc.compiler.ir import System
 from ctc.deploy.resource import Live, Recorded, Resource
 from ctc.diagnostics import CtcError
 from ctc.steps.ports import ObjectStore, StateStore
-from ctc.targets.sagemaker import identities, kinds, names
+from ctc.targets.sagemaker import hosting, identities, kinds, names
 from ctc.targets.sagemaker.pipeline import parameter_name
 from ctc.targets.sagemaker.resources import tags
+from ctc.targets.sagemaker.serving import CONTRACT, requests, rolled, rolling
 from ctc.targets.sagemaker.session import Exists, Missing, Session
 from ctc.targets.sagemaker.stores import S3ObjectStore, S3StateStore, keys
 
@@ -34,12 +35,19 @@ _FIXED = {
 
 def connect(system: System, bundle: Bundle) -> SageMakerHands:
     """CtcError if boto3 is not installed, or the spec asks for what a deployed wake cannot do."""
-    [wake] = system.wake.steps()
-    if (wake.document or {})["policy"]["triggers"]["rollout"] is not None:
+    server = rolling(system)
+    if server is not None and not rolled(system):
+        port, health, route = CONTRACT
         raise CtcError(
-            "this version deploys no endpoint, and a rollout moves the traffic of one",
-            "leave `rollout` out in the environment that is deployed: a promotion then moves the alias at once",
+            f"SageMaker hosts no server like {server}, and the rollout moves its traffic",
+            f"let it answer {health} and {route} on port {port}, or leave `rollout` out in what is deployed here",
         )
+    for request in requests(system):
+        if not request.startswith("s3://"):
+            raise CtcError(
+                f"the smoke step's request {request} is a file of this machine, and wakes run in the service",
+                f"put it into the bucket and name it: {system.root}/requests/{request.rpartition('/')[2]}",
+            )
     return SageMakerHands(system, bundle, Session(names.region(system)))
 
 
@@ -62,6 +70,7 @@ class SageMakerHands:
             "alarm": kinds.Alarms(session, pipelines),
             "rule": kinds.Rules(session, pipelines),
             "schedule": kinds.Schedules(session, pipelines),
+            "endpoint": hosting.Endpoints(session, system.root),
         }
 
     def desired(self) -> tuple[Resource, ...]:
@@ -137,7 +146,7 @@ class SageMakerHands:
             starts=kind in STARTERS,
             kept=kind in ("given-role", "model-package-group"),
             admin=kind in ("given-role", "role", "role-policy"),
-            superseded=kind == "files",
+            superseded=kind in ("endpoint", "files"),
             content=content or {},
         )
 
@@ -145,6 +154,8 @@ class SageMakerHands:
         """In an order in which nothing names what is not yet there."""
         yield from self._roles()
         yield from self._uploads()
+        for server, bodies in hosting.bodies(self._system, self._files):
+            yield self._resource("endpoint", server, bodies)
         group, topic = self._json("registry/group.json"), self._json("alarms/topic.json")
         yield self._resource("model-package-group", group["ModelPackageGroupName"], group)
         yield self._resource("topic", topic["Name"], topic)

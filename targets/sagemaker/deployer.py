@@ -12,6 +12,7 @@ from typing import Any
 from ctc.compiler.ir import System
 from ctc.targets.sagemaker import identities, names, resources
 from ctc.targets.sagemaker.limits import named
+from ctc.targets.sagemaker.serving import rolled
 
 Policy = dict[str, Any]
 Statement = tuple[str, list[str], list[str]]
@@ -27,10 +28,21 @@ def deployer(system: System) -> Policy:
         ("Files", ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], [f"{own}/deployment.json", f"{own}/support/*"]),
         ("State", ["s3:GetObject"], [f"{own}/records/*", f"{own}/state.json"]),
         *_services(system),
+        *_endpoints(system),
         ("LookAtRoles", ["iam:GetRole", "iam:GetRolePolicy", "iam:ListRoleTags"], _all_roles(system)),
     )
     policy["Statement"].append(_listing(system))
     return policy
+
+
+def _endpoints(system: System) -> Iterator[Statement]:
+    """To take down what wakes made, and not to make any: whoever deploys moves no traffic."""
+    for server in rolled(system):
+        endpoint = names.arn(system, "sagemaker", f"endpoint/{names.endpoint_name(system, server.name)}")
+        versions = f"{names.model_name(system, server.name)}-*"
+        yield "EndEndpoint", ["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], [endpoint]
+        for kind, noun in (("endpoint-config", "EndpointConfig"), ("model", "Model")):
+            yield f"End{noun}", [f"sagemaker:Delete{noun}"], [names.arn(system, "sagemaker", f"{kind}/{versions}")]
 
 
 def operator(system: System) -> Policy:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ctc.steps.ports import RunStatus, Services
 from ctc.steps.task import StepFailed
+from ctc.targets.sagemaker.endpoint import HostedEndpoint
 from ctc.targets.sagemaker.names import shortened
 from ctc.targets.sagemaker.pipeline import parameter_name
 from ctc.targets.sagemaker.session import Missing, Session
@@ -25,15 +26,17 @@ KEY = "ctc-key="
 
 def service_services(document: Mapping[str, Any], region: str) -> Services:
     session, root = Session(region), str(document["root"])
+    objects = S3ObjectStore(session, root)
     policy = document["policy"]
     # Only wake and register start or register anything; the others know no model.
     model = str(policy.get("triggers", {}).get("model") or policy.get("registry", {}).get("model", ""))
     return Services(
         state=S3StateStore(session, f"{root}/state.json"),
-        objects=S3ObjectStore(session, root),
+        objects=objects,
         launcher=PipelineLauncher(session, model),
         registry=PackageRegistry(session),
         secrets=ManagedSecrets(session),
+        endpoint=HostedEndpoint(session, objects) if policy.get("triggers", {}).get("rollout") else None,
     )
 
 

@@ -32,6 +32,24 @@ def hosted(system: System) -> tuple[Server, ...]:
     return tuple(item for item in system.servers if (item.port, item.health, item.route) == CONTRACT)
 
 
+def rolling(system: System) -> str | None:
+    """The server between whose versions a rollout moves the traffic; None where nothing rolls out."""
+    rollout = _rollout(system)
+    return None if rollout is None else str(rollout["serving"])
+
+
+def rolled(system: System) -> tuple[Server, ...]:
+    """That server, if the service can host it: a wake makes its endpoint."""
+    return tuple(server for server in hosted(system) if server.name == rolling(system))
+
+
+def requests(system: System) -> list[str]:
+    """The files that hold the requests of its smoke steps."""
+    rollout = _rollout(system)
+    steps = [] if rollout is None else rollout["steps"]
+    return [str(step["request"]) for step in steps if step["kind"] == "smoke"]
+
+
 def documents(system: System) -> dict[str, dict[str, Any]]:
     """The bodies by file."""
     made = {}

@@ -22,10 +22,15 @@ MISSING = frozenset(
         "ResourceNotFound",
         "ResourceNotFoundException",
         "NotFound",
+        "NotFoundException",
         "NoSuchKey",
         "404",
         "StateMachineDoesNotExist",
         "NoSuchEntity",
+        "NoSuchPublicAccessBlockConfiguration",
+        "ServerSideEncryptionConfigurationNotFoundError",
+        "RepositoryNotFoundException",
+        "ImageNotFoundException",
     )
 )
 """Codes by which the services say that something is not there (botocore's service models; S3 answers HEAD with 404)."""
@@ -52,6 +57,14 @@ _DENIED = re.compile(r"User: (\S+) is not authorized to perform: ([\w:-]+)(?: on
 
 class Missing(CloudError):
     """What was asked for is not there."""
+
+
+class Denied(CloudError):
+    """The credentials may not do this."""
+
+
+class Unsigned(CloudError):
+    """There are no credentials here."""
 
 
 class Lost(CloudError):
@@ -108,16 +121,20 @@ def _refused(answer: Mapping[str, Any], service: str, operation: str, about: str
     said = answer.get("Error", {})
     code, message = str(said.get("Code", "")), str(said.get("Message", "")).strip()
     told = f"{about}: {service}:{operation} was refused: {message or 'no reason given'} ({code})"
-    if code in MISSING or (code == "ValidationException" and re.search(r"not find|not exist", message)):
+    # What is to be made cannot be missing: then it is something that it names, and nobody may take that for "gone".
+    invalid = code == "ValidationException" and not operation.startswith("create_")
+    if code in MISSING or (invalid and re.search(r"not find|not exist", message)):
         return Missing(told)
     if code in LOST:
         return Lost(told)
+    if operation.startswith("delete_") and code in EXISTS:
+        return CloudError(told, "it is in use, or still holds something: take that away first")
     if code in EXISTS or (code == "ValidationException" and re.search(r"already exist|existing", message)):
         return Exists(told)
     if code in THROTTLED:
         return CloudError(told, f"the account's rate was exceeded {TRIES} times in a row: run the command again later")
     if code.startswith(("AccessDenied", "UnauthorizedOperation")) or code == "403":
-        return CloudError(*_denied(message, service, operation, about))
+        return Denied(*_denied(message, service, operation, about))
     if code in ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"):
         return CloudError(told, "sign in again: the credentials are unknown or have run out")
     return CloudError(told)
@@ -142,7 +159,7 @@ def _unreached(error: Exception, service: str, operation: str, about: str) -> Cl
 
     told = f"{about}: {service}:{operation} could not be asked: {error}"
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return CloudError(told, "sign in (aws sso login), or set AWS_PROFILE")
+        return Unsigned(told, "sign in (aws sso login), or set AWS_PROFILE")
     if isinstance(error, ParamValidationError):
         return CloudError(told, "this is a bug in ctc: it asked for something that the service has no form for")
     return CloudError(told, "look at the network, and run the same command again: it goes on where it stopped")

@@ -11,6 +11,7 @@ import pytest
 
 from ctc.deploy.commit import is_older, of
 from ctc.deploy.document import Commit
+from ctc.language.lock import LOCK
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -91,3 +92,15 @@ def test_a_commit_that_is_not_known_here_is_compared_by_its_time(spec: Path) -> 
 
     assert not is_older(here, stranger, spec)
     assert is_older(here, replace(stranger, at="2026-03-02T00:00:00+00:00"), spec)
+
+
+def test_a_lock_that_is_not_as_committed_is_a_change_too(spec: Path) -> None:
+    lock = spec.parent / LOCK
+    lock.write_text("{}")
+    found = of(spec)
+    assert found is not None and found.changed
+    clean = commit(spec, "two", 2)
+    assert not clean.changed
+    lock.write_text('{"version": 1}')
+    found = of(spec)
+    assert found is not None and found.changed

@@ -20,7 +20,7 @@ from ctc.cli.package import package
 from ctc.diagnostics import CtcError
 from ctc.language.load import load_spec
 from ctc.language.lock import LOCK, read_lock
-from ctc.package import disk, dockerfile
+from ctc.package import disk, dockerfile, images
 from ctc.package.context import Context, context, write_tar
 from ctc.package.tree import Entry, tree
 
@@ -214,19 +214,22 @@ def test_names_that_are_only_odd_go_in(tmp_path: Path) -> None:
         assert {(item.uid, item.gid, item.uname, item.gname) for item in archive} == {(0, 0, "", "")}
 
 
-def test_a_large_tree_is_whole_and_sizes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_large_tree_is_whole_and_sizes_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "LARGE", 20_000_000)
     spec = project(tmp_path)
     for number in range(2000):
         file = tmp_path / "src" / f"pkg{number % 40}" / f"mod{number}.py"
         file.parent.mkdir(exist_ok=True)
         file.write_text(str(number))
     with (tmp_path / "src" / "big.bin").open("wb") as stream:
-        stream.truncate(201_000_000)
+        stream.truncate(20_100_000)
 
     assert run(spec) == 0
     said = capsys.readouterr()
-    assert "2005 files, 201.0 MB" in said.out
-    assert "201.0 MB  big.bin" in said.out and "201 MB go into the image" in said.err
+    assert "2005 files, 20.1 MB" in said.out
+    assert " 20.1 MB  big.bin" in said.out and "20 MB go into the image" in said.err
     assert disk.digest_of_folder(tmp_path / "images" / "training") == described(spec)["training"]["context"]
 
 
@@ -240,8 +243,15 @@ SECRETS: dict[str, str | bytes] = {
     "deploy.txt": "-----BEGIN RSA PRIVATE KEY-----\n",
     "settings.py": 'KEY = "AKIA' + "A1" * 8 + '"\n',
     "notes.md": "ghp_" + "a1" * 18,
+    "pip.conf": "index-url = https://ann:hunter2@registry.example/simple\n",
 }
-PLAIN: dict[str, str | bytes] = {".env.example": "A=", "keys.py": "KEY = 1\n", "monkey.md": "AKIA", "tokens.json": "[]"}
+PLAIN: dict[str, str | bytes] = {
+    ".env.example": "A=",
+    "keys.py": "KEY = 1\n",
+    "monkey.md": "AKIA",
+    "tokens.json": "[]",
+    "db.py": "url = f'postgres://{user}:${PASSWORD}@db.example'",
+}
 
 
 def test_what_looks_like_a_secret_is_warned_of_and_never_shown(
@@ -589,3 +599,65 @@ def test_contexts_of_one_content_have_one_digest() -> None:
     assert one.digest != made(Entry("a", b"12"), Entry("b", b"")).digest
     assert one.digest != made(Entry("a", b"1", True), Entry("b", b"2")).digest
     assert one.tag == f"r.example:5000/i:ctc-{one.digest[7:23]}"
+
+
+def test_the_server_of_an_image_is_what_serve_starts(tmp_path: Path) -> None:
+    """As a shell would start it: words stay words, and the model is where the service says."""
+    words = ["printf", "<%s>", "it's", "{model}", "{model}/sub dir", "$(id)", "--x={model}"]
+    text = dockerfile.made("python:3.11-slim", [], False, words).decode()
+    assert text.endswith('CMD ["serve"]\n')
+    [line] = [line for line in text.splitlines() if "/usr/local/bin/serve" in line]
+    _, _, program = json.loads(line.removeprefix("RUN "))
+    script = tmp_path / "serve"
+    subprocess.run(["/bin/sh", "-c", program.replace("/usr/local/bin/serve", str(script))], check=True)
+    for environment, model in (({"CTC_MODEL": "/m n"}, "/m n"), ({}, "/opt/ml/model")):
+        said = subprocess.run([str(script)], env={"PATH": os.defpath, **environment}, capture_output=True, text=True)
+        assert said.stdout == f"<it's><{model}><{model}/sub dir><$(id)><--x={model}>"
+
+
+def test_an_image_that_also_serves_has_the_servers_words(tmp_path: Path) -> None:
+    spec = tmp_path / "ctc.yaml"
+    spec.write_text((ROOT / "specs" / "canary.yaml").read_text())
+    for name in ("train.py", "fraud/__init__.py", "fraud/serve.py"):
+        (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "src" / name).touch()
+    assert run(spec) == 0
+
+    text = (tmp_path / "images" / "training" / "Dockerfile").read_text()
+    assert "python -m fraud.serve --model" in text and 'CMD ["serve"]' in text
+
+
+def test_each_environment_pins_the_image_that_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = project(tmp_path)
+    spec.write_text(
+        f"{spec.read_text()}\nenvironments:\n  dev: {{training: {{image: registry.example/dev}}}}\n  prod: {{}}\n"
+    )
+    assert run(spec) == 1
+    assert "this spec has environments; say which one" in capsys.readouterr().err
+    assert run(spec, "--env", "dev", "--digest", f"registry.example/dev@{OTHER}") == 0
+    assert run(spec, "--env", "prod", *PINNED) == 0
+
+    images = {name: load_spec(spec, name).spec for name in ("dev", "prod")}
+    assert [found.training.image for found in images.values() if found is not None] == [
+        f"registry.example/dev@{OTHER}",
+        f"registry.example/parcels@{DIGEST}",
+    ]
+
+
+def test_an_image_of_others_is_theirs_to_build_and_can_be_pinned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = project(tmp_path)
+    commands = "fit: [fit, '{train}', '{prepared}'], apply: [apply, '{rows}', '{out}']"
+    prepare = f"prepare: {{image: registry.example/prep:v2, {commands}}}"
+    spec.write_text(f"{spec.read_text()}\n{prepare}\n")
+    assert run(spec) == 0
+    assert "prepare.image: registry.example/prep:v2 is yours to build, and not pinned" in capsys.readouterr().err
+    assert run(spec, "--digest", f"registry.example/prep:v2@{DIGEST}") == 0
+
+    assert read_lock(tmp_path).images["registry.example/prep:v2"].context == ""
+    loaded = load_spec(spec).spec
+    assert loaded is not None and loaded.prepare is not None
+    assert loaded.prepare.image == f"registry.example/prep@{DIGEST}"
+    assert run(spec, "--digest", f"registry.example/prep:v3@{DIGEST}") == 3
+    assert "what is used here is registry.example/prep:v2" in capsys.readouterr().err
