@@ -30,8 +30,7 @@ def attempts_per_year(spec: Spec) -> float | None:
     if spec.mode == "observe" or not starting:
         return 0.0
     if all(isinstance(trigger.spec, ScheduleTrigger) for trigger in starting):
-        instants = scheduled(spec)
-        return len(instants) * _scale(instants)
+        return scheduled_per_year(spec)
     return _bound(spec.trigger_policy, starting)
 
 
@@ -62,6 +61,18 @@ def scheduled(spec: Spec) -> tuple[datetime, ...]:
     return tuple(_allowed(sorted(firings), spec.trigger_policy))
 
 
+def scheduled_per_year(spec: Spec) -> float:
+    """How many attempts the schedules alone start in a year, after `cooldown` and `max_runs`."""
+    instants = scheduled(spec)
+    return len(instants) * _scale(instants)
+
+
+def firings_per_year(cron: str, timezone: str) -> float:
+    """How often an expression fires in a year."""
+    instants = _firings(cron, timezone)
+    return len(instants) * _scale(instants)
+
+
 def _allowed(firings: Sequence[tuple[datetime, bool]], policy: TriggerPolicy) -> Iterator[datetime]:
     recent: deque[datetime] = deque(maxlen=None if policy.max_runs is None else min(policy.max_runs.count, _ENOUGH * 2))
     last: datetime | None = None
@@ -83,7 +94,7 @@ def _bound(policy: TriggerPolicy, starting: Sequence[Trigger]) -> float | None:
     exempt = [trigger.spec for trigger in starting if trigger.exempt]
     crons = [kind for kind in exempt if isinstance(kind, ScheduleTrigger)]
     if policy.cooldown > timedelta(0) and len(crons) == len(exempt):
-        beside = sum(len(instants) * _scale(instants) for instants in (_firings(it.cron, it.timezone) for it in crons))
+        beside = sum(firings_per_year(kind.cron, kind.timezone) for kind in crons)
         limits.append(YEAR / policy.cooldown + beside)
     return min(limits) if limits else None
 
