@@ -141,6 +141,7 @@ SDKS = (
     [
         ["validate", "specs/minimal.yaml"],
         ["compile", "specs/minimal.yaml", "--stdout"],
+        ["cost", "specs/minimal.yaml"],
         ["schema"],
         ["--help"],
     ],

@@ -75,7 +75,7 @@ def validate(
         return _judged(document, environment, targets)
 
     judged = []
-    for document in _documents(specs):
+    for document in documents(specs):
         current = _fixed(document, lambda changed: judge(changed).findings) if fix else document
         judged.append(judge(current))
     _print(judged, output)
@@ -91,8 +91,8 @@ def _refuse_unknown(targets: tuple[str, ...]) -> None:
             raise click.UsageError(f"unknown target `{name}`; there are: {', '.join(registry.NAMES)}")
 
 
-def _documents(specs: Sequence[Path]) -> Iterator[Document]:
-    """Each spec once, in the order given."""
+def documents(specs: Sequence[Path]) -> Iterator[Document]:
+    """Each spec once, in the order given: files, standard input, and what is below folders."""
     from ctc.language.source import MAX_BYTES, decode, read
 
     seen: set[Path] = set()

@@ -13,7 +13,7 @@ from ctc.compiler.hire import Hire, Hiring
 from ctc.compiler.ir import Branch, Pipeline, Server, Step, System
 from ctc.compiler.lower import lower
 from ctc.cost.amounts import NOTHING, Amount, Range, always, exactly, sum_of, unknown
-from ctc.cost.book import Book, Price
+from ctc.cost.book import ANYWHERE, Book, Price
 from ctc.cost.durations import Recorded, time_of
 from ctc.cost.expected import HOURS_A_MONTH, Counts, counts_of
 from ctc.cost.rates import Rates
@@ -112,7 +112,7 @@ class _Estimating:
         lines = (*found, *map(self._server, self.system.servers), self._storage())
         training = tuple(line for line in lines if line.kind == "train")
         return Estimate(
-            name=self.spec.name,
+            name=self.spec.model_name,
             environment=self.spec.environment,
             target=self.system.target,
             region=self.region,
@@ -188,6 +188,9 @@ class _Estimating:
     def _notes(self) -> Iterator[str]:
         if any(step.spot is not None for step in self.system.train.steps()):
             yield "spot: at worst the usual price; waiting for capacity is not paid, work done again is"
+        known = self.book.regions(self.system.target)
+        if known and self.region not in ("", ANYWHERE, *known):
+            yield f"the prices are of {', '.join(known)}: none is of {self.region}"
         yield "a run, low: its first check ends it; expected and worst: every step runs"
         if self.system.servers:
             yield "servers: a champion serves all month"
