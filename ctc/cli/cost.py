@@ -159,23 +159,35 @@ def _book(prices: Path | None) -> Book | None:
 
 def _estimates(document: Document, asked: Asked) -> list[tuple[Estimate, tuple[Verdict, ...]]] | None:
     """Of each environment, row and target; None where the spec has errors, which are told."""
-    from ctc.cost.estimate import targets_of
     from ctc.language.load import load_each
+    from ctc.language.render import environments_of
 
-    each, findings = load_each(document, asked.environment)
-    specs = [loaded.spec for loaded in each if loaded.spec is not None]
-    named = asked.targets or tuple(dict.fromkeys(name for spec in specs for name in targets_of(spec)))
-    if len(specs) < len(each):
-        print_diagnostics([item for item in findings if item.severity == "error"])
-        return None
+    environments = (asked.environment,) if asked.environment is not None else environments_of(document) or (None,)
     found = []
-    for target in named:
-        each, findings = load_each(document, asked.environment, target)
-        if any(loaded.spec is None for loaded in each):
-            print_diagnostics([item for item in findings if item.severity == "error"])
-            return None
-        found += [_estimate(loaded.spec, target, asked) for loaded in each if loaded.spec is not None]
+    for environment in environments:
+        for target in asked.targets or _targets(document, environment) or (None,):
+            each, findings = load_each(document, environment, target)
+            specs = [loaded.spec for loaded in each if loaded.spec is not None]
+            if len(specs) < len(each):
+                print_diagnostics([item for item in findings if item.severity == "error"])
+                return None
+            found += [_estimate(spec, target, asked) for spec in specs if target is not None]
     return found
+
+
+def _targets(document: Document, environment: str | None) -> tuple[str, ...]:
+    """Those that this version compiles for, of the file and of the environment's patch: as they are written."""
+    from ctc.targets import NAMES
+
+    tree = document.data if isinstance(document.data, dict) else {}
+    patches = tree.get("environments")
+    patch = patches.get(environment) if isinstance(patches, dict) else None
+    named: dict[str, bool] = {}
+    for part in (tree, patch):
+        targets = part.get("targets") if isinstance(part, dict) else None
+        if isinstance(targets, dict):
+            named |= {name: value is not None for name, value in targets.items()}
+    return tuple(name for name, there in named.items() if there and name in NAMES)
 
 
 def _estimate(spec: Spec, target: str, asked: Asked) -> tuple[Estimate, tuple[Verdict, ...]]:

@@ -13,7 +13,7 @@ from ctc.diagnostics import Diagnostic, Severity
 from ctc.language.spec import Spec
 from ctc.language.value import Value
 
-SURELY, EXPECTED = "CT407", "CT408"
+SURELY, EXPECTED = "CT391", "CT392"
 
 Answer = Literal["within", "not_known", "worst_above", "expected_above", "surely_above", "not_compared"]
 
@@ -69,7 +69,7 @@ def _answer(estimated: Range, cap: float) -> Answer:
 
 
 def findings(spec: Spec, found: Estimate, book: Book) -> tuple[Diagnostic, ...]:
-    """CT407, an error: surely above a cap. CT408, a warning: above it by what is to be expected."""
+    """CT391, an error: surely above a cap. CT392, a warning: above it by what is to be expected."""
     return tuple(_findings(spec, found, book))
 
 
@@ -84,15 +84,22 @@ def _findings(spec: Spec, found: Estimate, book: Book) -> Iterator[Diagnostic]:
         lacking = " without what is not known" if amount.lacks else ""
         certainty = _certain(of_run=of_run) if surely else "as is to be expected"
         dearest = _dearest(found, of_run=of_run, surely=surely)
+        costs, cap = _shown(amount.known, verdict.amount)
         yield Diagnostic(
             SURELY if surely else EXPECTED,
             Severity.ERROR if surely else Severity.WARNING,
-            f"{subject} on {found.target} costs {amount.known:,.2f} {verdict.currency}{lacking}, {certainty}: more "
-            f"than the {verdict.amount:,.2f} {verdict.currency} of `{verdict.cap}`; most of it is {dearest}",
+            f"{subject} on {found.target} costs {costs} {verdict.currency}{lacking}, {certainty}: more "
+            f"than the {cap} {verdict.currency} of `{verdict.cap}`; most of it is {dearest}",
             f"cost.{verdict.cap}",
-            help=f"write more than {amount.known:,.2f}, or ask for less of that; `ctc cost` shows each line, and "
+            help=f"write more than {costs}, or ask for less of that; `ctc cost` shows each line, and "
             "`--prices FILE` takes prices of your own",
         )
+
+
+def _shown(costs: float, cap: float) -> tuple[str, str]:
+    """Both amounts, with as many digits as tell them apart."""
+    digits = next((count for count in range(2, 7) if f"{costs:.{count}f}" != f"{cap:.{count}f}"), 7)
+    return f"{costs:,.{digits}f}", f"{cap:,.{digits}f}"
 
 
 def _certain(*, of_run: bool) -> str:
@@ -107,4 +114,5 @@ def _dearest(found: Estimate, *, of_run: bool, surely: bool) -> str:
         line = max((line for line in found.lines if line.kind == "train"), key=lambda line: amount(line.each))
     else:
         line = max(found.lines, key=lambda line: amount(line.month))
-    return f"{line.kind} {line.name}" + (f" ({line.hired})" if line.hired else "")
+    named = {"train": f"the step `{line.name}`", "wake": "the wakes", "server": f"the server `{line.name}`"}
+    return named.get(line.kind, line.name) + (f" ({line.hired})" if line.hired else "")

@@ -18,7 +18,7 @@ from ctc.language.spans import at
 from ctc.language.value import Value
 
 WHAT = "a file of prices"
-CODE = "CT409"
+CODE = "CT393"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
