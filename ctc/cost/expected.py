@@ -6,7 +6,6 @@ every wake starts a run, as far as `cooldown`, `max_runs` and the budget let it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +18,7 @@ from ctc.language.attempts import (
     YEAR,
     attempts_per_year,
     firings_per_year,
+    runs_that_fit,
     scheduled_per_year,
     starting_triggers,
 )
@@ -121,5 +121,5 @@ def _bounds(spec: Spec, wakes: float) -> Iterator[tuple[float, str]]:
     if cost is None or cost.max_per_month is None or cost.max_per_run is None or not cost.max_per_run.amount:
         return
     if not any(trigger.exempt for trigger in starting):
-        fit = math.floor(cost.max_per_month.amount / cost.max_per_run.amount)
+        fit = runs_that_fit(cost.max_per_month.amount, cost.max_per_run.amount)
         yield float(fit * MONTHS), "as `cost` sets aside max_per_run for each of them"

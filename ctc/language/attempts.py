@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,9 @@ YEAR = timedelta(days=365)
 _FROM = datetime(2025, 1, 1, tzinfo=UTC)
 _ENOUGH = 9000
 """More firings than the hours of a year: what is faster than that is scaled."""
+
+_ROUNDING = 1e-12
+"""Far more than binary arithmetic errs by, and far less than a hundredth of any amount."""
 
 _COUNTLESS = 10**9
 """More runs than any deployment has, and few enough for float arithmetic."""
@@ -71,6 +75,11 @@ def firings_per_year(cron: str, timezone: str) -> float:
     """How often an expression fires in a year."""
     instants = _firings(cron, timezone)
     return len(instants) * _scale(instants)
+
+
+def runs_that_fit(month: float, run: float) -> int:
+    """How many runs of an amount a monthly one pays for; amounts are decimal, so that 0.30 pays for three of 0.10."""
+    return math.floor(month / run * (1 + _ROUNDING))
 
 
 def _allowed(firings: Sequence[tuple[datetime, bool]], policy: TriggerPolicy) -> Iterator[datetime]:

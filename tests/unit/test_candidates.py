@@ -486,6 +486,15 @@ def test_the_budget_of_a_month(spent: list[tuple[datetime, float]], exempt: bool
         assert outcome.state.attempt.reserved == 45.0
 
 
+def test_amounts_are_decimal() -> None:
+    """Twice 0.10 and 0.10 are 0.30, though not as binary numbers."""
+    past = tuple(Ended(f"p{n}", NOW - n * DAY, "candidate", NOW, 0.1) for n in (2, 1))
+    state = State(champion=replace(OLD, attempt="p1"), attempts=past)
+    by = policy({**ROWS, "exempt": False}, budget={"per_run": 0.1, "per_month": 0.3})
+
+    assert wake(state, by, new_rows={"rows": NewRows(9)}).suppressed is None
+
+
 @pytest.mark.parametrize(("said", "spent"), [(12.5, 12.5), (None, 45.0), (-3, 45.0), (True, 45.0)])
 def test_what_was_reserved_is_settled(said: Any, spent: float) -> None:
     attempt = replace(live(), reserved=45.0)
