@@ -114,5 +114,10 @@ def _dearest(found: Estimate, *, of_run: bool, surely: bool) -> str:
         line = max((line for line in found.lines if line.kind == "train"), key=lambda line: amount(line.each))
     else:
         line = max(found.lines, key=lambda line: amount(line.month))
-    named = {"train": f"the step `{line.name}`", "wake": "the wakes", "server": f"the server `{line.name}`"}
+    named = {
+        "train": f"the step `{line.name}`",
+        "wake": "the wakes",
+        "server": f"the server `{line.name}`",
+        "storage": "the object store",
+    }
     return named.get(line.kind, line.name) + (f" ({line.hired})" if line.hired else "")

@@ -17,7 +17,7 @@ Row = tuple[str, ...]
 
 _ANSWERS = {
     "within": "within it, also at worst",
-    "not_known": "not known whole: something lacks",
+    "not_known": "what is known is within it, but something lacks",
     "worst_above": "within it as expected, not at worst",
     "expected_above": "above it, as is to be expected",
     "surely_above": "surely above it",
@@ -48,8 +48,8 @@ def rows(found: Estimate) -> Iterator[Row]:
         for together in _alike(lines):
             months = sum_of(line.month for line in together)
             yield (f"  {_named(together)}", together[0].hired, *map(money, months.columns))
-    yield ("a run", "", *map(money, found.run.columns))
-    yield ("a month", "", *map(money, found.month.columns))
+    yield ("one run", "", *map(money, found.run.columns))
+    yield ("everything", "", *map(money, found.month.columns))
 
 
 def lacks(found: Estimate) -> tuple[str, ...]:
@@ -65,7 +65,10 @@ def book_line(prices: Sequence[Price]) -> str:
     days = sorted(price.as_of for price in prices)
     least = min((price.confidence for price in prices), key=CONFIDENCES.index)
     span = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-    return f"prices: {len(prices)} list prices of {span}; the least sure has {least} confidence"
+    count = f"{len(prices)} price{'s' if len(prices) > 1 else ''} of {span}"
+    if least == CONFIDENCES[-1]:
+        return f"prices: {count}, your own"
+    return f"prices: {count}; the least sure has {least} confidence"
 
 
 def cap_line(verdict: Verdict, currency: str) -> str:

@@ -231,5 +231,5 @@ def test_markdown_has_the_totals(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = ctc(capsys, MINIMAL, "--target", "sagemaker", "--region", "sagemaker=eu-west-1", "-o", "markdown")
 
     assert out.startswith("#### late-parcels, default, sagemaker in eu-west-1, USD\n")
-    assert "| a month |  | not estimated |" in out
+    assert "| everything |  | not estimated |" in out
     assert out.count("<details>") == out.count("</details>") == 1
