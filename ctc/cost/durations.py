@@ -56,7 +56,10 @@ def time_of(spec: Spec, pipeline: Pipeline, step: Step, hire: Hire, recorded: Re
     if seen:
         least, mean, longest = (exactly(value / 3600) for value in (min(seen), fmean(seen), max(seen)))
         times = f"{len(seen)} recorded time{'s' if len(seen) > 1 else ''}"
-        return Time(Range(least, mean, max(most, longest, key=_known)), f"{times}; at worst its timeout")
+        return Time(
+            Range(least, mean, max(most, longest, key=_known)),
+            f"{times}, on the machine where it ran; at worst its timeout",
+        )
     key = stated_as(pipeline, step)
     stated: timedelta | None = None if spec.cost is None else getattr(spec.cost.durations, key)
     if stated is not None:

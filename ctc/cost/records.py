@@ -1,8 +1,13 @@
-"""What past runs tell of durations and of how often there are any: from the files of their records."""
+"""What past runs tell of durations and of how often there are any: from the files of their records.
+
+A step's `seconds` are in its record, where whoever keeps it puts them; and `ctc run` leaves those of the user's steps
+below the same state folder, in `attempts/ID/status/STEP.json`.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,6 +19,9 @@ from ctc.diagnostics import CtcError
 from ctc.language.spec import Spec
 
 Record = Mapping[str, Any]
+
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
+"""What `schemas/record.v1.schema.json` takes."""
 
 
 def read_files(path: Path) -> tuple[Record, ...]:
@@ -68,7 +76,33 @@ def _document(file: Path) -> Record | None:
         return None
     if not isinstance(document, dict) or not {"id", "kind", "instant"} <= document.keys():
         return None
-    return document if document["kind"] in ("attempt", "score") else None
+    if not _ID.fullmatch(str(document["id"])):
+        return None
+    return _with_measured(document, file) if document["kind"] in ("attempt", "score") else None
+
+
+def _with_measured(record: Record, file: Path) -> Record:
+    """The record with what was measured beside it; what it says itself stands."""
+    steps = record.get("steps")
+    if not isinstance(steps, Mapping):
+        return record
+    status = file.parent.parent / "attempts" / str(record["id"]) / "status"
+    measured = {path.stem: _seconds(path) for path in sorted(status.glob("*.json"))}
+    return {
+        **record,
+        "steps": {
+            name: {"seconds": measured[name], **said} if isinstance(said, Mapping) and measured.get(name) else said
+            for name, said in steps.items()
+        },
+    }
+
+
+def _seconds(file: Path) -> float | None:
+    try:
+        document = json.loads(file.read_bytes())
+    except ValueError:
+        return None
+    return document.get("seconds") if isinstance(document, dict) and document.get("status") == "ok" else None
 
 
 def _instant(text: str) -> datetime | None:

@@ -9,6 +9,7 @@ from cost_specs import DURATIONS, STORED, book, spec_of
 
 from ctc.cli import _group
 from ctc.cli.common import guarded
+from ctc.compiler.lower import lower
 from ctc.cost.book import Book
 from ctc.cost.caps import findings, verdicts
 from ctc.cost.estimate import estimate
@@ -68,6 +69,19 @@ def test_another_currency_needs_its_worth() -> None:
     known = Book(book().prices, exchange={"EUR": 0.9})
     # 0.101 USD are 0.091 EUR.
     assert of(spec, known) == [("max_per_run", "worst_above")]
+
+
+def test_the_controller_is_told_the_same_on_every_target() -> None:
+    """What holds runs back is a section of the wake's document, and knows no price."""
+    spec = spec_of("cost: {max_per_run: 45, max_per_month: 400}", DURATIONS)
+    budgets = []
+    for target in spec.targets:
+        [wake] = lower(spec, target).wake.steps()
+        assert wake.document is not None
+        budgets.append(wake.document["policy"]["triggers"]["budget"])
+
+    assert len(budgets) == 4
+    assert budgets == [{"per_run": 45.0, "per_month": 400.0, "currency": "USD"}] * 4
 
 
 def test_validate_finds_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,6 +155,8 @@ def test_records_of_past_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (folder / f"{number}.json").write_text(json.dumps(record))
     (folder / "half.json").write_text('{"version": 1, "ki')
     (folder / "state.json").write_text('{"champion": null}')
+    (folder / "named.json").write_text(json.dumps({**RECORD, "id": "../../elsewhere"}))
+    (folder / "nameless.json").write_text(json.dumps({**RECORD, "id": None, "steps": 4}))
     (folder / "other.json").write_text(json.dumps({**RECORD, "id": "x", "environment": "prod"}))
     region = ("--target", "sagemaker", "--region", "sagemaker=eu-west-1")
     [found] = document(capsys, MINIMAL, *region, "--records", tmp_path)["estimates"]
@@ -164,6 +166,25 @@ def test_records_of_past_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "2 recorded times" in lines["train"]["basis"]
     # A step that failed says nothing of how long it takes.
     assert lines["snapshot"]["hours"]["expected"]["value"] is None
+
+
+def test_what_ctc_run_measured_is_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the record, below the state folder, as the shim leaves it there."""
+    state = tmp_path / "late-parcels" / "default" / "sagemaker"
+    for number in (1, 2):
+        name = f"20260101T000000Z-{number}"
+        status = state / "attempts" / name / "status"
+        status.mkdir(parents=True)
+        (status / "train.json").write_text(json.dumps({"step": "train", "status": "ok", "seconds": 900.0 * number}))
+        (status / "predict-contender.json").write_text('{"step": "predict-conte')
+        (state / "records").mkdir(exist_ok=True)
+        steps = {"train": {"status": "ok"}, "predict-contender": {"status": "ok"}}
+        (state / "records" / f"{name}.json").write_text(json.dumps({**RECORD, "id": name, "steps": steps}))
+    [found] = document(capsys, MINIMAL, "--target", "sagemaker", "--records", tmp_path)["estimates"]
+
+    lines = {line["name"]: line for line in found["lines"] if line["kind"] == "train"}
+    assert lines["train"]["hours"]["expected"] == {"value": 0.375, "lacks": []}
+    assert lines["predict-contender"]["hours"]["expected"]["value"] is None
 
 
 def test_records_of_somebody_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
