@@ -9,7 +9,7 @@ from cost_specs import DURATIONS, STORED, book, spec_of
 
 from ctc.cli import _group
 from ctc.cli.common import guarded
-from ctc.compiler.lower import lower
+from ctc.compiler.lower import digest, lower
 from ctc.cost.book import Book
 from ctc.cost.caps import findings, verdicts
 from ctc.cost.estimate import estimate
@@ -114,3 +114,12 @@ def test_a_warning_can_be_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert "CT392" not in out
     assert "CT02" not in out
+
+
+def test_what_only_estimates_read_changes_no_artifact() -> None:
+    """A duration that somebody states withdraws no candidate, and deploys nothing."""
+    caps = "cost: {max_per_run: 45, max_per_month: 400}"
+    for before, after in (((caps,), (caps, DURATIONS, STORED)), ((), (DURATIONS, STORED))):
+        for target in spec_of().targets:
+            assert lower(spec_of(*before), target) == lower(spec_of(*after), target)
+    assert digest(spec_of(caps)) != digest(spec_of("cost: {max_per_run: 46, max_per_month: 400}")) != digest(spec_of())
