@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ctc.compiler.hire import Hire, Hiring
 from ctc.compiler.ir import Branch, Pipeline, Server, Step, System
 from ctc.compiler.lower import lower
-from ctc.cost.amounts import NOTHING, Amount, Range, always, exactly, sum_of, unknown
+from ctc.cost.amounts import NOTHING, Range, always, exactly, sum_of, unknown
 from ctc.cost.book import ANYWHERE, Book, Price
 from ctc.cost.durations import Recorded, time_of
 from ctc.cost.expected import HOURS_A_MONTH, Counts, counts_of
@@ -64,11 +64,6 @@ class Estimate(Value):
     month: Range
     prices: tuple[Price, ...]
     notes: tuple[str, ...]
-
-    @property
-    def standing_month(self) -> Range:
-        """Everything but the runs: what no budget holds back."""
-        return sum_of(line.month for line in self.lines if line.kind != "train")
 
 
 def estimate(
@@ -214,6 +209,3 @@ def by_target(
     return tuple(
         estimate(spec, name, book, (recorded or {}).get(name), (regions or {}).get(name)) for name in targets_of(spec)
     )
-
-
-__all__ = ["Amount", "Estimate", "Line", "by_target", "estimate", "targets_of"]

@@ -26,7 +26,7 @@ def step(system: System, step: Step) -> Hire:  # noqa: ARG001  (as every target 
         return Hire((), step.nodes, most=most, why=_NONE)
     kind = "training-volume" if training else "processing-volume"
     volume = None if found.local_disk_gb else (kind, float(volume_gib(step.resources)))
-    return Hire(((found.name, 1),), step.nodes, training and step.spot is not None, volume, most)
+    return Hire(((found.name, 1),), step.nodes, step.spot is not None, volume, most)
 
 
 def server(system: System, server: Server) -> Hire:  # noqa: ARG001

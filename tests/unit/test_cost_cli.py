@@ -177,14 +177,16 @@ def test_what_ctc_run_measured_is_recorded(tmp_path: Path, capsys: pytest.Captur
         status.mkdir(parents=True)
         (status / "train.json").write_text(json.dumps({"step": "train", "status": "ok", "seconds": 900.0 * number}))
         (status / "predict-contender.json").write_text('{"step": "predict-conte')
+        (status / "predict-champion.json").write_text('{"status": "failed", "seconds": 5}')
         (state / "records").mkdir(exist_ok=True)
-        steps = {"train": {"status": "ok"}, "predict-contender": {"status": "ok"}}
+        steps = {name: {"status": "ok"} for name in ("train", "predict-contender", "predict-champion")}
         (state / "records" / f"{name}.json").write_text(json.dumps({**RECORD, "id": name, "steps": steps}))
     [found] = document(capsys, MINIMAL, "--target", "sagemaker", "--records", tmp_path)["estimates"]
 
     lines = {line["name"]: line for line in found["lines"] if line["kind"] == "train"}
     assert lines["train"]["hours"]["expected"] == {"value": 0.375, "lacks": []}
     assert lines["predict-contender"]["hours"]["expected"]["value"] is None
+    assert lines["predict-champion"]["hours"]["expected"]["value"] is None
 
 
 def test_records_of_somebody_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -203,3 +203,11 @@ def test_a_budget_bounds_the_worst() -> None:
 
     assert known(free.counts.runs.worst) == pytest.approx(WAKES)
     assert known(bound.counts.runs.worst) == 9
+
+
+def test_an_exempt_trigger_is_bound_by_no_budget() -> None:
+    watching = "triggers: {fresh: {new_data: {min_rows: 10}, exempt: true}}"
+    capped = "cost: {max_per_run: 5, max_per_month: 48}"
+    found = estimate(spec_of(DURATIONS, STORED, watching, capped, target="sagemaker"), "sagemaker", book())
+
+    assert known(found.counts.runs.worst) == pytest.approx(WAKES)
