@@ -54,6 +54,8 @@ def _book(prices: Path | None) -> Book:
 
     if prices is None:
         return shipped()
+    if not prices.is_file():
+        raise CtcError(f"there is no file {prices}", "`ctc cost --help` shows one")
     given = read_prices(prices)
     if given.book is None:
         first = given.diagnostics[0]

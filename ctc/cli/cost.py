@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ctc.cli.common import OK, SPEC_ERRORS, print_diagnostics
+from ctc.diagnostics import CtcError
 
 if TYPE_CHECKING:
     from ctc.cost.book import Book
@@ -81,7 +82,7 @@ def cost(
       ctc cost specs -o markdown
 
     \b
-    A file for --prices:
+    A file for --prices, complete in schemas/prices.v1.schema.json:
       version: 1
       as_of: 2026-11-01
       source: contract 4711
@@ -152,6 +153,8 @@ def _book(prices: Path | None) -> Book | None:
 
     if prices is None:
         return shipped()
+    if not prices.is_file():
+        raise CtcError(f"there is no file {prices}", "`ctc cost --help` shows one")
     given = read_prices(prices)
     print_diagnostics(given.diagnostics)
     return given.book

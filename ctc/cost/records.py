@@ -20,6 +20,9 @@ from ctc.language.spec import Spec
 
 Record = Mapping[str, Any]
 
+_LONGEST = 1e9
+"""Seconds, thirty years: whatever is longer was not measured."""
+
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
 """What `schemas/record.v1.schema.json` takes."""
 
@@ -64,7 +67,7 @@ def _took(record: Record) -> Iterator[tuple[str, float]]:
     steps = record.get("steps")
     for name, said in steps.items() if isinstance(steps, Mapping) else ():
         took = said.get("seconds") if isinstance(said, Mapping) and said.get("status") == "ok" else None
-        if isinstance(took, int | float) and not isinstance(took, bool) and 0 < took < float("inf"):
+        if isinstance(took, int | float) and not isinstance(took, bool) and 0 < took < _LONGEST:
             yield str(name), float(took)
 
 

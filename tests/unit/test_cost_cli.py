@@ -92,6 +92,10 @@ def test_prices_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (("version: 1\n", ""), "CT102", "the file of prices has no `version`", "add `version:`"),
         (("service: kubeflow, item: vcpu", "service: kubeflw, item: vcpu"), "CT104", "is one of", "`kubeflow`?"),
         (("price: 0.03", "price: free"), "CT103", "takes a number, not text", ""),
+        (("price: 0.03", "price: .nan"), "CT", "", ""),
+        (("price: 0.03", "price: .inf"), "CT", "", ""),
+        (("price: 0.03", "price: 1e400"), "CT", "", ""),
+        (("price: 0.03", f"price: 1{'0' * 400}"), "CT", "", ""),
         (("price: 0.03", "price: -1"), "CT105", "must be at least 0", ""),
         (("price: 0.03", "price: 0.03, spot: 0.04"), "CT393", "costs more than the usual one", "at most 0.03"),
         (("item: gib", "item: vcpu"), "CT393", "has a price before (line 6)", "remove one"),
@@ -156,6 +160,9 @@ def test_records_of_past_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (folder / "half.json").write_text('{"version": 1, "ki')
     (folder / "state.json").write_text('{"champion": null}')
     (folder / "named.json").write_text(json.dumps({**RECORD, "id": "../../elsewhere"}))
+    (folder / "endless.json").write_text(
+        json.dumps({**RECORD, "id": "y", "steps": {"train": {"status": "ok", "seconds": 10**400}}})
+    )
     (folder / "nameless.json").write_text(json.dumps({**RECORD, "id": None, "steps": 4}))
     (folder / "other.json").write_text(json.dumps({**RECORD, "id": "x", "environment": "prod"}))
     region = ("--target", "sagemaker", "--region", "sagemaker=eu-west-1")
