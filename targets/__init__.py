@@ -11,6 +11,7 @@ from ctc.diagnostics import CtcError
 
 if TYPE_CHECKING:
     from ctc.compiler.bundle import Bundle
+    from ctc.compiler.hire import Hiring
     from ctc.compiler.ir import System
     from ctc.compiler.target import Execution, Machine, Target
     from ctc.deploy.inspect import Finding
@@ -58,6 +59,11 @@ def load_rehearsal(name: str) -> Callable[..., Execution]:
     return module.execute
 
 
+def load_hiring(name: str) -> Hiring:
+    """What this target hires for steps and servers."""
+    return cast("Hiring", import_module(f"ctc.targets.{name}.hire"))
+
+
 def load_hands(name: str) -> Callable[[System, Bundle], Hands]:
     """The function that connects to this target's service. CtcError for a target without hands."""
     if name not in DEPLOYED:
@@ -77,14 +83,19 @@ def load_inspection(name: str) -> Callable[[System, Bundle], Iterator[Finding]]:
 
 if TYPE_CHECKING:
     from ctc.targets import azureml, kubeflow, sagemaker, vertex
+    from ctc.targets.azureml import hire as azureml_hire
     from ctc.targets.azureml import rehearse as azureml_rehearse
+    from ctc.targets.kubeflow import hire as kubeflow_hire
     from ctc.targets.kubeflow import rehearse as kubeflow_rehearse
     from ctc.targets.sagemaker import deploy as sagemaker_deploy
+    from ctc.targets.sagemaker import hire as sagemaker_hire
     from ctc.targets.sagemaker import inspect as sagemaker_inspect
     from ctc.targets.sagemaker import rehearse as sagemaker_rehearse
+    from ctc.targets.vertex import hire as vertex_hire
     from ctc.targets.vertex import rehearse as vertex_rehearse
 
     _faces: tuple[Target, ...] = (kubeflow, sagemaker, vertex, azureml)
     _rehearsals: tuple[Rehearsal, ...] = (kubeflow_rehearse, sagemaker_rehearse, vertex_rehearse, azureml_rehearse)
+    _hiring: tuple[Hiring, ...] = (kubeflow_hire, sagemaker_hire, vertex_hire, azureml_hire)
     _deploying: tuple[Deploying, ...] = (sagemaker_deploy,)
     _inspecting: tuple[Inspecting, ...] = (sagemaker_inspect,)

@@ -147,6 +147,7 @@ SDKS = (
         ["validate", "specs/minimal.yaml"],
         ["compile", "specs/minimal.yaml", "--stdout"],
         ["diff", "specs/minimal.yaml", "specs/everywhere.yaml"],
+        ["cost", "specs/minimal.yaml"],
         ["schema"],
         ["--help"],
     ],

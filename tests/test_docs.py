@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import price_coverage
 import proofs
 import pytest
 from reference import language_reference
@@ -100,6 +101,12 @@ GENERATED: dict[str, Callable[[], str]] = {
     "checks": checks,
     "explained": explained,
     "proofs": lambda: proofs.table(ROOT / "docs" / "proofs.json"),
+    "price_coverage": lambda: table(
+        ("target", "region", "machines", "with spot", "other prices", "dates", "least confidence"),
+        price_coverage.coverage(),
+    ),
+    "price_gaps": lambda: table(("target", "machines without a price"), price_coverage.missing()),
+    "price_sources": lambda: table(("source", "licence", "prices", "dates"), price_coverage.sources()),
     "language": lambda: f"{language_reference()}\n",
     **{f"support_{name}": reasons(name) for name in targets.NAMES},
 }

@@ -36,6 +36,8 @@ def test_the_wheel_owns_one_name_and_holds_every_target(built: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"ctc"}
     for file in [*(ROOT / "targets").rglob("*.py"), *(ROOT / "schemas").glob("*.json")]:
         assert f"ctc/{file.relative_to(ROOT).as_posix()}" in names
+    for file in (ROOT / "ctc" / "cost" / "prices").glob("*.csv"):
+        assert file.relative_to(ROOT).as_posix() in names
     assert wheel.name.startswith("ctc_compiler-")
 
 

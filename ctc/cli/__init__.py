@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "status": "Say what is deployed, whether it was changed there, and how it stands.",
     "trigger": "Ask what is deployed for a run now.",
     "destroy": "Take away what a deploy made.",
+    "cost": "Estimate what a spec costs, a run and a month, by a dated price book.",
     "bootstrap": "Print what an administrator does once, before a spec is deployed.",
     "render": "Print a spec as it holds in an environment, and where each value comes from.",
     "explain": "Say what a finding's code means, and what is right instead.",

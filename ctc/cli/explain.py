@@ -79,12 +79,12 @@ def explain(context: click.Context, code: str | None, spec: str | None, output: 
 
 
 def _of_targets() -> frozenset[str]:
-    """The codes that only a target's own module knows."""
+    """The codes that only a target's own module knows, and those of what it costs there."""
     import re
     from importlib.resources import files
 
     found: set[str] = set()
-    for name in ("ctc.targets", "ctc.compiler"):
+    for name in ("ctc.targets", "ctc.compiler", "ctc.cost"):
         for folder in [files(name), *(entry for entry in files(name).iterdir() if entry.is_dir())]:
             for entry in folder.iterdir():
                 if entry.name.endswith(".py"):

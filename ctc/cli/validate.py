@@ -5,31 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ctc.cli.caps import caps
 from ctc.cli.common import OK, SPEC_ERRORS, read_sources
+from ctc.cli.judged import Judged
 from ctc.diagnostics import Diagnostic, Severity
 
 if TYPE_CHECKING:
     from ctc.language.source import Document
-    from ctc.language.spec import Spec
 
 STDIN = "<stdin>"
 FORMATS = ("human", "json", "sarif", "github")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One spec and what was found in it."""
-
-    document: Document
-    findings: tuple[Diagnostic, ...]
-    specs: tuple[Spec, ...] = ()
-    """As it is in each environment and row, where it has no error."""
 
 
 @click.command()
@@ -44,6 +34,9 @@ class Judged:
     type=click.Choice(FORMATS),
     help="Default: human, and in a GitHub job its annotations too.",
 )
+@click.option(
+    "--prices", type=click.Path(path_type=Path), metavar="FILE", help="For the caps of `cost`: as ctc cost takes them."
+)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--fix", is_flag=True, help="Mend in the file what needs nobody's judgement, then check again.")
 def validate(
@@ -51,6 +44,7 @@ def validate(
     environment: str | None,
     targets: tuple[str, ...],
     output: str | None,
+    prices: Path | None,
     strict: bool,
     fix: bool,
 ) -> int:
@@ -71,11 +65,13 @@ def validate(
     if fix and Path("-") in specs:
         raise click.UsageError("--fix changes files: it cannot change standard input")
 
+    priced = caps(prices)
+
     def judge(document: Document) -> Judged:
-        return _judged(document, environment, targets)
+        return priced(_judged(document, environment, targets), environment, targets)
 
     judged = []
-    for document in _documents(specs):
+    for document in documents(specs):
         current = _fixed(document, lambda changed: judge(changed).findings) if fix else document
         judged.append(judge(current))
     _print(judged, output)
@@ -91,8 +87,8 @@ def _refuse_unknown(targets: tuple[str, ...]) -> None:
             raise click.UsageError(f"unknown target `{name}`; there are: {', '.join(registry.NAMES)}")
 
 
-def _documents(specs: Sequence[Path]) -> Iterator[Document]:
-    """Each spec once, in the order given."""
+def documents(specs: Sequence[Path]) -> Iterator[Document]:
+    """Each spec once, in the order given: files, standard input, and what is below folders."""
     from ctc.language.source import MAX_BYTES, decode, read
 
     seen: set[Path] = set()

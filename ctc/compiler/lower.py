@@ -25,7 +25,7 @@ from ctc.compiler.machines import accelerated, on_nodes, resources
 from ctc.compiler.scoring import measurements, measuring_step, score_step
 from ctc.compiler.serving import rollout, servers, serving_features
 from ctc.compiler.training import fill_hyperparameters, plain
-from ctc.compiler.triggers import crons, meaning
+from ctc.compiler.triggers import caps, crons, meaning
 from ctc.language.spec import (
     DriftTrigger,
     EventTrigger,
@@ -54,7 +54,7 @@ ABSENT = "absent"
 
 def digest(spec: Spec) -> str:
     """sha256 of what the spec means in its environment, addresses left out: the same on every target."""
-    whole = meaning(spec)
+    whole = {**meaning(spec), "cost": caps(spec.cost)}
     del whole["targets"]
     return hashlib.sha256(canonical(whole, meaning)).hexdigest()
 

@@ -46,7 +46,7 @@ def section(spec: Spec) -> dict[str, Any]:
         "first": None if promotion.first is None else _approval(promotion.first),
         "rollout": None if spec.rollout is None else _rollout(spec, spec.rollout),
         "budget": None
-        if cost is None
+        if cost is None or caps(cost) is None
         else {
             "per_run": _amount(cost.max_per_run),
             "per_month": _amount(cost.max_per_month),
@@ -109,12 +109,11 @@ def _limit(limit: LiveLimit) -> dict[str, Any]:
     return {"name": limit.name, "kind": limit.kind, "arguments": dict(limit.arguments)}
 
 
-def _budget(cost: Cost) -> dict[str, Any]:
-    return {
-        "per_run": _amount(cost.max_per_run),
-        "per_month": _amount(cost.max_per_month),
-        "currency": cost.currency,
-    }
+def caps(cost: Cost | None) -> dict[str, Any] | None:
+    """What `cost` decides; None where it decides nothing: durations and sizes are only for estimates."""
+    if cost is None or (cost.max_per_run, cost.max_per_month) == (None, None):
+        return None
+    return {name: getattr(cost, name) for name in ("currency", "max_per_run", "max_per_month")}
 
 
 def _amount(money: Money | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,9 @@ _FROM = datetime(2025, 1, 1, tzinfo=UTC)
 _ENOUGH = 9000
 """More firings than the hours of a year: what is faster than that is scaled."""
 
+_ROUNDING = 1e-12
+"""Far more than binary arithmetic errs by, and far less than a hundredth of any amount."""
+
 _COUNTLESS = 10**9
 """More runs than any deployment has, and few enough for float arithmetic."""
 
@@ -30,8 +34,7 @@ def attempts_per_year(spec: Spec) -> float | None:
     if spec.mode == "observe" or not starting:
         return 0.0
     if all(isinstance(trigger.spec, ScheduleTrigger) for trigger in starting):
-        instants = scheduled(spec)
-        return len(instants) * _scale(instants)
+        return scheduled_per_year(spec)
     return _bound(spec.trigger_policy, starting)
 
 
@@ -62,6 +65,23 @@ def scheduled(spec: Spec) -> tuple[datetime, ...]:
     return tuple(_allowed(sorted(firings), spec.trigger_policy))
 
 
+def scheduled_per_year(spec: Spec) -> float:
+    """How many attempts the schedules alone start in a year, after `cooldown` and `max_runs`."""
+    instants = scheduled(spec)
+    return len(instants) * _scale(instants)
+
+
+def firings_per_year(cron: str, timezone: str) -> float:
+    """How often an expression fires in a year."""
+    instants = _firings(cron, timezone)
+    return len(instants) * _scale(instants)
+
+
+def runs_that_fit(month: float, run: float) -> int:
+    """How many runs of an amount a monthly one pays for; amounts are decimal, so that 0.30 pays for three of 0.10."""
+    return math.floor(month / run * (1 + _ROUNDING))
+
+
 def _allowed(firings: Sequence[tuple[datetime, bool]], policy: TriggerPolicy) -> Iterator[datetime]:
     recent: deque[datetime] = deque(maxlen=None if policy.max_runs is None else min(policy.max_runs.count, _ENOUGH * 2))
     last: datetime | None = None
@@ -83,7 +103,7 @@ def _bound(policy: TriggerPolicy, starting: Sequence[Trigger]) -> float | None:
     exempt = [trigger.spec for trigger in starting if trigger.exempt]
     crons = [kind for kind in exempt if isinstance(kind, ScheduleTrigger)]
     if policy.cooldown > timedelta(0) and len(crons) == len(exempt):
-        beside = sum(len(instants) * _scale(instants) for instants in (_firings(it.cron, it.timezone) for it in crons))
+        beside = sum(firings_per_year(kind.cron, kind.timezone) for kind in crons)
         limits.append(YEAR / policy.cooldown + beside)
     return min(limits) if limits else None
 

@@ -53,6 +53,19 @@ def check_shape(data: Any, spans: Spans) -> tuple[Diagnostic, ...]:
     return tuple(_Translation(errors, data, spans).diagnostics())
 
 
+def check_other(data: Any, spans: Spans, other: Mapping[str, Any], what: str) -> tuple[Diagnostic, ...]:
+    """As `check_shape`, of another kind of file: its schema, which refers to no definitions, and its name."""
+    if not isinstance(data, dict):
+        message = f"{what} is a map of keys, not {_kind_of(data)}"
+        return (Diagnostic("CT100", Severity.ERROR, message, span=at(spans, ())),)
+    if conforms(data, other):
+        return ()
+    from jsonschema import Draft202012Validator
+
+    errors = list(Draft202012Validator(other).iter_errors(data))
+    return tuple(_Translation(errors, data, spans, what).diagnostics())
+
+
 @cache
 def schema() -> dict[str, Any]:
     """The schema of the language, as JSON."""
@@ -81,10 +94,11 @@ def _validator() -> Any:
 
 
 class _Translation:
-    def __init__(self, errors: list[Any], data: Any, spans: Spans) -> None:
+    def __init__(self, errors: list[Any], data: Any, spans: Spans, what: str = "a spec") -> None:
         self.errors = errors
         self.data = data
         self.spans = spans
+        self.what = what
         self.unknown: dict[Path, set[str]] = {}
         """Keys that somebody meant, rightly spelt, by the map in which they are not."""
 
@@ -136,7 +150,7 @@ class _Translation:
         for key in error.instance:
             if key in known:
                 continue
-            where = f"`{_name(path)}`" if path else "a spec"
+            where = f"`{_name(path)}`" if path else self.what
             if key in later:
                 meant.add("*")
                 message = f"`{_short(key)}` is not supported yet in this version"
@@ -158,7 +172,7 @@ class _Translation:
         key = next(name for name in error.validator_value if name not in error.instance and repr(name) in error.message)
         if key in self.unknown.get(path, ()):
             return
-        where = f"`{_name(path)}`" if path else "the spec"
+        where = f"`{_name(path)}`" if path else self.what.replace("a ", "the ", 1)
         described = _resolve(error.schema["properties"].get(key, {})).get("description", "")
         advice = f"add `{key}:`" + (f" ({_first_sentence(described)})" if described else "")
         yield self._at("CT102", f"{where} has no `{key}`", path, advice, key=True)

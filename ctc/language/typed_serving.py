@@ -8,6 +8,7 @@ from ctc.language.spec import Approval, ScheduleTrigger
 from ctc.language.spec.serving import (
     Batch,
     Cost,
+    Durations,
     Instances,
     LiveLimit,
     Notification,
@@ -28,10 +29,17 @@ def in_use(tree: Tree) -> dict[str, Any]:
     if "rollout" in tree:
         made["rollout"] = _rollout(tree["rollout"])
     if "cost" in tree:
-        made["cost"] = Cost(**tree["cost"])
+        made["cost"] = _cost(tree["cost"])
     if "notifications" in tree:
         made["notifications"] = tuple(_notification(name, entry) for name, entry in tree["notifications"].items())
     return made
+
+
+def _cost(data: Tree) -> Cost:
+    made: dict[str, Any] = dict(data)
+    if "durations" in data:
+        made["durations"] = Durations(**data["durations"])
+    return Cost(**made)
 
 
 def _serving(name: str, data: Tree) -> Serving:

@@ -14,7 +14,7 @@ from ctc.policy.evidence import Evidence
 from ctc.policy.records import Identity, record_id
 from ctc.policy.rules import Policy
 from ctc.policy.state import Attempt, Ended, State, Version
-from ctc.policy.suppression import recent
+from ctc.policy.suppression import over_budget, recent
 from ctc.policy.windows import Windows, format_instant
 
 MAX_LAUNCHES = 3
@@ -59,7 +59,13 @@ def keep(state: State, evidence: Evidence, policy: Policy, now: datetime) -> Kep
             return Kept(state, lost="it died without a record, and the mode is not to start it again")
         if attempt.launch >= MAX_LAUNCHES:
             return Kept(state, lost=f"started {attempt.launch} times, it died each time without a record")
-        return _launch(state, replace(attempt, launch=attempt.launch + 1), policy, now)
+        held = None if _is_exempt(attempt, policy) else over_budget(policy.limits, state, now)
+        if held is not None:
+            return Kept(
+                state, lost=f"it died without a record, and to start it again would break the budget: {held.reason}"
+            )
+        again = replace(attempt, launch=attempt.launch + 1, reserved=attempt.reserved + policy.limits.per_run)
+        return _launch(state, again, policy, now)
     may_repeat = now + policy.lease <= attempt.instant + MAX_LAUNCHES * policy.lease
     if evidence.launch == "unknown" and not stopped and may_repeat:
         return _launch(state, attempt, policy, now)
@@ -84,6 +90,11 @@ def start(
     watermarks = replace(state.watermarks, new_data=labelled if seen is None else max(seen, labelled))
     state = replace(state, attempt=attempt, watermarks=watermarks, trained_as=policy.training)
     return state, _start_training(attempt, state)
+
+
+def _is_exempt(attempt: Attempt, policy: Policy) -> bool:
+    """Whether one of the triggers that asked for it is; one that the spec has no more is not."""
+    return any(trigger["exempt"] for trigger in policy.triggers if trigger["name"] in attempt.triggers)
 
 
 def _launch(state: State, attempt: Attempt, policy: Policy, now: datetime) -> Kept:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ctc.policy.actions import Promote, Retire, Route, Smoke, StartTraining, action_from_json
+from ctc.policy.actions import Promote, Retire, Route, Smoke, StartTraining, WriteRecord, action_from_json
 from ctc.policy.approval import Consent, Pending, Rule
 from ctc.policy.controller import Command, Event, Evidence, Health, NewRows, Outcome, Policy, applied, questions, step
 from ctc.policy.evidence import LimitAnswer, Manual
@@ -484,6 +484,34 @@ def test_the_budget_of_a_month(spent: list[tuple[datetime, float]], exempt: bool
     if not held:
         assert outcome.state.attempt is not None
         assert outcome.state.attempt.reserved == 45.0
+
+
+@pytest.mark.parametrize(
+    ("before", "exempt", "again"),
+    # A start sets aside 45 of 100: a second one fits, beside 10 that are spent just so, beside 11 not any more.
+    [(0.0, False, True), (10.0, False, True), (11.0, False, False), (11.0, True, True)],
+)
+def test_another_start_of_a_run_that_died_is_paid_for_too(before: float, exempt: bool, again: bool) -> None:
+    past = (Ended("p0", NOW - DAY, "held", NOW - DAY, before),)
+    state = State(attempt=replace(live(), reserved=45.0, triggers=("rows",)), attempts=past)
+    outcome = wake(state, policy({**ROWS, "exempt": exempt}, **BUDGET), launch="dead")
+
+    if again:
+        assert outcome.state.attempt is not None
+        assert (outcome.state.attempt.launch, outcome.state.attempt.reserved) == (2, 90.0)
+    else:
+        records = [action.record for action in outcome.actions if isinstance(action, WriteRecord)]
+        [record] = [record for record in records if record.get("outcome") == "lost"]
+        assert "would break the budget: 56 of 100 are spent or reserved" in record["reason"]
+
+
+def test_amounts_are_decimal() -> None:
+    """Twice 0.10 and 0.10 are 0.30, though not as binary numbers."""
+    past = tuple(Ended(f"p{n}", NOW - n * DAY, "candidate", NOW, 0.1) for n in (2, 1))
+    state = State(champion=replace(OLD, attempt="p1"), attempts=past)
+    by = policy({**ROWS, "exempt": False}, budget={"per_run": 0.1, "per_month": 0.3})
+
+    assert wake(state, by, new_rows={"rows": NewRows(9)}).suppressed is None
 
 
 @pytest.mark.parametrize(("said", "spent"), [(12.5, 12.5), (None, 45.0), (-3, 45.0), (True, 45.0)])

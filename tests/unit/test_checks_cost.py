@@ -50,6 +50,8 @@ def test_a_run_fits_the_month(cost: str, path: str | None) -> None:
         ),
         ("{max_per_run: 200, max_per_month: 100}", "{}", None),
         ("{max_per_month: 100}", DAILY, None),
+        ("{max_per_run: 0.10, max_per_month: 0.30}", "trigger_policy: {max_runs: {count: 3, per: 30d}}", None),
+        ("{max_per_run: 0.10, max_per_month: 0.30}", "trigger_policy: {max_runs: {count: 4, per: 30d}}", "pay for 3"),
     ],
 )
 def test_how_long_the_budget_lasts(cost: str, more: str, said: str | None) -> None:

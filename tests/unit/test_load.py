@@ -289,6 +289,7 @@ PARITY: list[tuple[Any, tuple[str, ...], set[str], set[str]]] = [
     (in_use.RolloutStep, ("$rollout_step",), {"duration"}, {"for"}),
     (in_use.Smoke, ("$rollout_step", "smoke"), set(), set()),
     (in_use.Cost, ("cost",), set(), set()),
+    (in_use.Durations, ("cost", "durations"), set(), set()),
 ]  # fmt: skip
 
 

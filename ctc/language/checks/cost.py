@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ctc.diagnostics import Severity
+from ctc.language.attempts import runs_that_fit
 from ctc.language.checks import Finding, check
 from ctc.language.checks.time import NOTHING, retraining_schedules, written
 from ctc.language.checks.triggers import most_within
@@ -118,7 +119,7 @@ def the_budget_lasts(spec: Spec) -> Iterator[Finding]:
     run, month = cost.max_per_run.amount, cost.max_per_month.amount
     if not 0 < run <= month:
         return
-    fit, limit = math.floor(month / run), spec.trigger_policy.max_runs
+    fit, limit = runs_that_fit(month, run), spec.trigger_policy.max_runs
     wanted = [
         (
             most_within(ScheduleTrigger(schedule.cron, "UTC"), _MONTH),

@@ -163,7 +163,8 @@ def times_have_a_length(spec: Spec) -> Iterator[Finding]:
 @check("CT286", "an exemption from nothing, or of everything", Severity.WARNING)
 def exemptions_have_an_effect(spec: Spec) -> Iterator[Finding]:
     policy, cost = spec.trigger_policy, spec.cost
-    held = policy.cooldown or policy.rearm.new_rows or policy.rearm.backoff or cost is not None
+    budget = cost is not None and cost.max_per_month is not None
+    held = policy.cooldown or policy.rearm.new_rows or policy.rearm.backoff or budget
     starting = [trigger for trigger in spec.triggers if trigger.enabled and trigger.then == "retrain"]
     exempt = [trigger for trigger in starting if trigger.exempt]
     if not held:

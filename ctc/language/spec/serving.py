@@ -86,10 +86,27 @@ class Rollout(Value):
 
 
 @frozen
+class Durations(Value):
+    """How long things usually take; None where the spec does not say."""
+
+    wake: timedelta | None = None
+    ours: timedelta | None = None
+    prepare: timedelta | None = None
+    train: timedelta | None = None
+    predict: timedelta | None = None
+    measure: timedelta | None = None
+    batch: timedelta | None = None
+
+
+@frozen
 class Cost(Value):
+    """`durations` and `storage` (bytes) decide nothing: estimates are made of them."""
+
     currency: str = "USD"
     max_per_run: Money | None = None
     max_per_month: Money | None = None
+    durations: Durations = field(default_factory=Durations)
+    storage: int | None = None
 
 
 @frozen
