@@ -13,6 +13,7 @@ from ctc.diff.chosen import Chosen
 from ctc.diff.model import Change, Outcome, Report, SpecDiff
 from ctc.diff.named import named_by
 from ctc.diff.outcome import outcome
+from ctc.diff.parallel import in_parallel
 from ctc.diff.sides import Side
 from ctc.language.load import load_each
 from ctc.language.source import Document, read
@@ -26,28 +27,33 @@ _ALIKE = 0.5
 
 @dataclass(frozen=True)
 class _Pair:
-    """One spec on both sides, read; `root` is what stands before its path in the names of its files on disk."""
+    """One spec: its files on disk, None where a side has none, and what stands there before its paths."""
 
     path: str
     former: str
-    base: Document | None
-    head: Document | None
+    base: Path | None
+    head: Path | None
     roots: tuple[str, ...]
     two_files: bool
+
+    def documents(self) -> tuple[Document | None, Document | None]:
+        return (
+            None if self.base is None else read(self.base),
+            None if self.head is None else read(self.head),
+        )
 
 
 def compare(chosen: Chosen, at: datetime | None = None) -> Report:
     """The whole comparison. Next wakes are told from `at`, else from the head's time, else the base's."""
     moment = at or chosen.head.at or chosen.base.at
     pairs = list(_pairs(chosen))
-    found = [_shallow(pair) for pair in pairs]
+    found = in_parallel(_shallow, pairs)
     unchanged = sum(spec.verb == "unchanged" and not spec.findings for spec in found)
     deep = _chosen_to_compile(found)
-    told = [
-        _deepened(spec, pair, moment) if index in deep else spec
-        for index, (spec, pair) in enumerate(zip(found, pairs, strict=True))
-    ]
-    shown = [spec for spec in told if spec.verb != "unchanged" or spec.findings or spec.outcome.notes]
+    work = [(found[index], pairs[index], moment) for index in deep]
+    told = dict(zip(deep, in_parallel(_deepened, work, few=6), strict=True))
+    specs = [told.get(index, spec) for index, spec in enumerate(found)]
+    shown = [spec for spec in specs if spec.verb != "unchanged" or spec.findings or spec.outcome.notes]
     ordered = sorted(shown, key=lambda spec: (-spec.is_invalid, -spec.level, spec.path))
     return Report(chosen.base.label, chosen.head.label, tuple(ordered), unchanged + len(chosen.unchanged))
 
@@ -65,12 +71,10 @@ def _pairs(chosen: Chosen) -> Iterator[_Pair]:
     former = _placed(chosen.base, (old for old, _ in chosen.pairs))
     latter = _placed(chosen.head, (new for _, new in chosen.pairs))
     for old, new in _matched(chosen, former, latter):
-        before = None if old is None else read(former[old])
-        after = None if new is None else read(latter[new])
+        before = None if old is None else former[old]
+        after = None if new is None else latter[new]
         roots = tuple(
-            str(place)[: -len(path)]
-            for path, place in ((old, former.get(old or "")), (new, latter.get(new or "")))
-            if path is not None and place is not None
+            str(place)[: -len(path)] for path, place in ((old, before), (new, after)) if path and place is not None
         )
         yield _Pair(new or old or "", old or "", before, after, roots, chosen.two_files)
 
@@ -127,22 +131,23 @@ def _name(document: Document) -> str:
 
 def _shallow(pair: _Pair) -> SpecDiff:
     """What changed, without compiling anything."""
-    document = pair.head if pair.head is not None else pair.base
+    base, head = pair.documents()
+    document = head if head is not None else base
     assert document is not None
     name = _name(document)
-    if pair.head is None:
+    if head is None:
         return SpecDiff("removed", pair.path, name)
-    findings = _findings(pair.head, pair.roots)
-    verb = "changed" if pair.base is not None else "added"
+    findings = _findings(head, pair.roots)
+    verb = "changed" if base is not None else "added"
     spec = SpecDiff(verb, pair.path, name, findings=findings, former=pair.former)
     if spec.is_invalid:
         return spec
-    if pair.base is None:
+    if base is None:
         return spec
-    if not isinstance(pair.base.data, dict):
-        why = pair.base.diagnostics[0].message if pair.base.diagnostics else "it is no map"
+    if not isinstance(base.data, dict):
+        why = base.diagnostics[0].message if base.diagnostics else "it is no map"
         return replace(spec, verb="added", warnings=(f"the former file could not be read as a spec: {why}",))
-    changes = tuple(_relabelled(change, pair.roots) for change in changes_between(pair.base, pair.head))
+    changes = tuple(_relabelled(change, pair.roots) for change in changes_between(base, head))
     moved = pair.former != pair.path and not pair.two_files
     return replace(spec, verb="moved" if moved else "changed" if changes else "unchanged", changes=changes)
 
@@ -175,26 +180,28 @@ def _short(file: str, roots: Sequence[str]) -> str:
     return file
 
 
-def _chosen_to_compile(found: Sequence[SpecDiff]) -> set[int]:
+def _chosen_to_compile(found: Sequence[SpecDiff]) -> list[int]:
     """One spec of each group that changed alike, the gravest groups first; all where they are few."""
     changed = [index for index, spec in enumerate(found) if spec.verb != "unchanged" and not spec.is_invalid]
     if len(changed) <= MOST_COMPILED:
-        return set(changed)
+        return changed
     groups: dict[tuple[object, ...], int] = {}
     for index in changed:
         groups.setdefault(found[index].signature, index)
     ordered = sorted(groups.values(), key=lambda index: (-found[index].level, found[index].path))
-    return set(ordered[:MOST_COMPILED])
+    return ordered[:MOST_COMPILED]
 
 
-def _deepened(spec: SpecDiff, pair: _Pair, at: datetime | None) -> SpecDiff:
-    """With what follows of its changes."""
-    base = pair.base if pair.base is not None and isinstance(pair.base.data, dict) else None
+def _deepened(work: tuple[SpecDiff, _Pair, datetime | None]) -> SpecDiff:
+    """A spec with what follows of its changes; wakes are told from the moment given."""
+    spec, pair, at = work
+    base, head = pair.documents()
+    base = base if base is not None and isinstance(base.data, dict) else None
     former = _findings(base, pair.roots) if base is not None else ()
     errors = [item for item in former if item.severity is Severity.ERROR]
-    if errors and pair.head is None:
+    if errors and head is None:
         return replace(spec, warnings=(*spec.warnings, _invalid_base(errors)))
-    found = outcome(base, pair.head, at, (former, spec.findings)) if not errors else Outcome()
+    found = outcome(base, head, at, (former, spec.findings)) if not errors else Outcome()
     warnings = (*spec.warnings, _invalid_base(errors)) if errors else spec.warnings
     return replace(spec, outcome=found, warnings=warnings)
 
