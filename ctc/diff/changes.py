@@ -20,8 +20,8 @@ _ELSEWHERE = ("variables", "environments", "matrix")
 def changes_between(base: Document, head: Document) -> tuple[Change, ...]:
     """Every change of meaning, the gravest first, then in the order of the file. Both documents hold a map."""
     rows = rows_between(base, head)
-    states = states_of(base, head, rows)
     written = [item for item in differences(base.data, head.data) if not _is_row(item)]
+    states = states_of(base, head, rows, by_target=any(map(_depends_on_target, written)))
     felt = effects(base, head, states) if written or rows.changed or base.text != head.text or rows.same else ()
     found = [_change(item, [it for it in felt if belongs(it, item)], states, base, head) for item in written]
     unexplained = [it for it in felt if not any(belongs(it, item) for item in written)]
@@ -33,6 +33,11 @@ def changes_between(base: Document, head: Document) -> tuple[Change, ...]:
 def _is_row(item: Difference) -> bool:
     """Whether it is of a matrix that stays a matrix: its rows are told by their keys."""
     return item.path[0] == "matrix" and len(item.path) > 1
+
+
+def _depends_on_target(item: Difference) -> bool:
+    """Whether it is a variable, or refers to one: a target may have a value of its own for it."""
+    return item.path[0] in ("variables", "environments", "targets") or "${" in f"{item.was!r}{item.now!r}"
 
 
 def _change(

@@ -54,7 +54,7 @@ def _states(base: Document | None, head: Document | None) -> tuple[State, ...]:
     """Where both hold; of a spec or an environment that is there on one side only, that side's."""
     if base is not None and head is not None:
         rows = rows_between(base, head)
-        shared = {(it.environment, it.row): it for it in states_of(base, head, rows) if it.target is None}
+        shared = {(it.environment, it.row): it for it in states_of(base, head, rows, by_target=False)}
         old, new = environments_of(base), environments_of(head)
         lone = [name for name in (*new, *old) if old and new and (name in old) is not (name in new)]
         row = next(iter((*rows.changed, *rows.same)), None)
