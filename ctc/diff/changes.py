@@ -23,7 +23,10 @@ def changes_between(base: Document, head: Document) -> tuple[Change, ...]:
     written = [item for item in differences(base.data, head.data) if not _is_row(item)]
     states = states_of(base, head, rows, by_target=any(map(_depends_on_target, written)))
     felt = effects(base, head, states) if written or rows.changed or base.text != head.text or rows.same else ()
-    found = [_change(item, [it for it in felt if belongs(it, item)], states, base, head) for item in written]
+    found = [
+        _change(item, [it for it in felt if belongs(it, item) and _is_of(it, item, written)], states, base, head)
+        for item in written
+    ]
     unexplained = [it for it in felt if not any(belongs(it, item) for item in written)]
     found += [_knock_on(it, states, head) for it in unexplained]
     found += _of_rows(rows, base, head)
@@ -33,6 +36,11 @@ def changes_between(base: Document, head: Document) -> tuple[Change, ...]:
 def _is_row(item: Difference) -> bool:
     """Whether it is of a matrix that stays a matrix: its rows are told by their keys."""
     return item.path[0] == "matrix" and len(item.path) > 1
+
+
+def _is_of(effect: Effect, change: Difference, written: Sequence[Difference]) -> bool:
+    """Whether an effect is not just another change by itself."""
+    return effect.difference == change or effect.difference not in written
 
 
 def _depends_on_target(item: Difference) -> bool:
@@ -134,11 +142,8 @@ def _of_rows(rows: Rows, base: Document, head: Document) -> Iterator[Change]:
         shown = [*keys[:20], f"and {len(keys) - 20:,} more"] if len(keys) > 20 else [*keys]
         was, now = (ABSENT, shown) if side == "head" else (shown, ABSENT)
         word = "added" if side == "head" else "removed"
-        why = (
-            f"{len(keys):,} more deployments, each without a champion"
-            if word == "added"
-            else f"{len(keys):,} deployments stay behind until they are destroyed"
-        )
+        count = "one deployment" if len(keys) == 1 else f"{len(keys):,} deployments"
+        why = f"{count} more, without a champion" if word == "added" else f"{count} left behind until `ctc destroy`"
         path = f"matrix.{'.'.join(head.data['matrix'])} rows"
         yield Change(path, Place(side, document.file, line), was, now, Meaning(Kind.REACH, Level.HIGH, why))
 

@@ -48,12 +48,12 @@ def compare(chosen: Chosen, at: datetime | None = None) -> Report:
     moment = at or chosen.head.at or chosen.base.at
     pairs = list(_pairs(chosen))
     found = in_parallel(_shallow, pairs)
-    unchanged = sum(spec.verb == "unchanged" and not spec.findings for spec in found)
+    unchanged = sum(spec.verb == "unchanged" and not spec.is_invalid for spec in found)
     deep = _chosen_to_compile(found)
     work = [(found[index], pairs[index], moment) for index in deep]
     told = dict(zip(deep, in_parallel(_deepened, work, few=6), strict=True))
     specs = [told.get(index, spec) for index, spec in enumerate(found)]
-    shown = [spec for spec in specs if spec.verb != "unchanged" or spec.findings or spec.outcome.notes]
+    shown = [spec for spec in specs if spec.verb != "unchanged" or spec.is_invalid or spec.outcome.notes]
     ordered = sorted(shown, key=lambda spec: (-spec.is_invalid, -spec.level, spec.path))
     return Report(chosen.base.label, chosen.head.label, tuple(ordered), unchanged + len(chosen.unchanged))
 
@@ -146,10 +146,20 @@ def _shallow(pair: _Pair) -> SpecDiff:
         return spec
     if not isinstance(base.data, dict):
         why = base.diagnostics[0].message if base.diagnostics else "it is no map"
-        return replace(spec, verb="added", warnings=(f"the former file could not be read as a spec: {why}",))
+        return replace(spec, warnings=(f"the former file could not be read, so nothing is compared: {why}",))
     changes = tuple(_relabelled(change, pair.roots) for change in changes_between(base, head))
     moved = pair.former != pair.path and not pair.two_files
-    return replace(spec, verb="moved" if moved else "changed" if changes else "unchanged", changes=changes)
+    verb = "moved" if moved else "changed" if changes else "unchanged"
+    notes = () if changes else _of_order(base, head)
+    return replace(spec, verb=verb, changes=changes, outcome=Outcome(notes=notes))
+
+
+def _of_order(base: Document, head: Document) -> tuple[str, ...]:
+    """What to say of a spec that means the same and is compiled to other bytes: names stand in another order in it."""
+    old, new = ([loaded.spec for loaded in load_each(document)[0]] for document in (base, head))
+    if old == new or None in old:
+        return ()
+    return ("names stand in another order: the compiled files and the digest change, and no decision does",)
 
 
 def _findings(document: Document, roots: Sequence[str]) -> tuple[Diagnostic, ...]:
@@ -182,7 +192,11 @@ def _short(file: str, roots: Sequence[str]) -> str:
 
 def _chosen_to_compile(found: Sequence[SpecDiff]) -> list[int]:
     """One spec of each group that changed alike, the gravest groups first; all where they are few."""
-    changed = [index for index, spec in enumerate(found) if spec.verb != "unchanged" and not spec.is_invalid]
+    changed = [
+        index
+        for index, spec in enumerate(found)
+        if not spec.is_invalid and (spec.changes or spec.verb in ("added", "removed"))
+    ]
     if len(changed) <= MOST_COMPILED:
         return changed
     groups: dict[tuple[object, ...], int] = {}
@@ -196,7 +210,8 @@ def _deepened(work: tuple[SpecDiff, _Pair, datetime | None]) -> SpecDiff:
     """A spec with what follows of its changes; wakes are told from the moment given."""
     spec, pair, at = work
     base, head = pair.documents()
-    base = base if base is not None and isinstance(base.data, dict) else None
+    if base is not None and not isinstance(base.data, dict):
+        return spec
     former = _findings(base, pair.roots) if base is not None else ()
     errors = [item for item in former if item.severity is Severity.ERROR]
     if errors and head is None:

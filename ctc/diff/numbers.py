@@ -29,7 +29,8 @@ def numbers_between(base: Spec | None, head: Spec | None, at: datetime | None, w
     return tuple(
         Number(what, where, old.get(what, NONE), new.get(what, NONE))
         for what in dict.fromkeys([*new, *old])
-        if whole or old.get(what, NONE) != new.get(what, NONE)
+        if old.get(what, NONE) != new.get(what, NONE)
+        and not (whole and NOT_ESTIMATED in (old.get(what), new.get(what)))
     )
 
 
@@ -43,7 +44,10 @@ def _numbers(spec: Spec, at: datetime | None) -> Iterator[tuple[str, str]]:
         yield f"gate {gate.gate}: smallest difference of {gate.metric} that it sees", _sees(gate)
         yield f"gate {gate.gate}: equally good models that pass", _passing(gate)
     equals = promotions_of_equals(spec, found)
-    yield "false promotions a year", NOT_ESTIMATED if equals is None else f"at most {equals:.2g}"
+    yield (
+        "false promotions a year",
+        NOT_ESTIMATED if equals is None else f"at most {equals:,.0f}" if equals >= 10 else f"at most {equals:.2g}",
+    )
 
 
 def _next(spec: Spec, at: datetime) -> str:

@@ -38,9 +38,11 @@ def outcome(
             if former == latter:
                 continue
             found, carried = resources_between(former, latter, target, state.label)
-            resources.append(found)
+            if not found.is_nothing:
+                resources.append(found)
             notes.update(dict.fromkeys(carried))
-    notes.update(dict.fromkeys(_new_warnings(*warnings)))
+    if head is not None:
+        notes.update(dict.fromkeys(_new_warnings(*warnings)))
     return Outcome(tuple(resources), tuple(numbers), tuple(notes))
 
 
@@ -58,7 +60,13 @@ def _states(base: Document | None, head: Document | None) -> tuple[State, ...]:
         old, new = environments_of(base), environments_of(head)
         lone = [name for name in (*new, *old) if old and new and (name in old) is not (name in new)]
         row = next(iter((*rows.changed, *rows.same)), None)
-        return (*shared.values(), *(State(name, row, None) for name in lone))
+        one_sided = [
+            State(name, keys[0], None, len(keys) - 1)
+            for keys in (rows.added, rows.removed)
+            if keys and row is not None
+            for name in environments_of(head) or (None,)
+        ]
+        return (*shared.values(), *one_sided, *(State(name, row, None) for name in lone))
     document = head if head is not None else base
     assert document is not None
     keys = rows_of(document)

@@ -34,6 +34,9 @@ _KINDS = {
     "documents": "step document",
     "support": "program",
 }
+_CONTENTS = re.compile(rb"support/[0-9a-f]{64}/")
+"""A folder that is named by what is in it, which is told by itself."""
+
 _ACCOUNT = re.compile(r"arn:aws[\w-]*:iam::(\d+):")
 
 
@@ -53,7 +56,9 @@ def resources_between(
             return Resources(where, target, unknown=f"{said}: {first.code} {first.message}"), ()
     old, new = (_resources(built[side]) if side in built else {} for side in ("base", "head"))
     if base is not None and head is not None and _moves(base, head, target):
-        return Resources(where, target, replaced=tuple(sorted(new)), deleted=()), _carried(built, target)
+        return Resources(where, target, replaced=tuple(sorted(new))), _carried(built, target)
+    if head is None:
+        return Resources(where, target, left=tuple(sorted(old))), ()
     other = [name for name in new if name in old and new[name] != old[name]]
     neutral = _neutral(built)
     updated = [name for name in other if neutral(new[name]) != neutral(old[name])]
@@ -117,8 +122,10 @@ class _Neutral:
 
     def __call__(self, content: bytes) -> bytes:
         for digest in self.digests:
-            content = content.replace(digest, b"DIGEST").replace(digest[:63], b"DIGEST").replace(digest[:12], b"DIGEST")
-        return content
+            for length in (64, 63, 12):
+                content = content.replace(digest[:length], b"DIGEST")
+        # YAML quotes those that begin like a number.
+        return _CONTENTS.sub(b"support/CONTENTS/", content.replace(b'"DIGEST"', b"DIGEST"))
 
 
 def _neutral(built: Mapping[str, Built]) -> _Neutral:

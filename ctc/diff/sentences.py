@@ -30,6 +30,7 @@ def resources_of(item: Resources, all_named: bool = False) -> str:
         ("updated", item.updated),
         ("replaced", item.replaced),
         ("deleted", item.deleted),
+        ("left behind until `ctc destroy`", item.left),
     ):
         if names:
             shown = names if all_named else names[:_SHOWN]
