@@ -8,7 +8,7 @@ from ctc.diff.meaning import Kind, Level, Meaning, meaning
 from ctc.diff.model import Change, Holds, Place
 from ctc.diff.states import Effect, Rows, State, belongs, effects, rows_between, states_of
 from ctc.diff.tree import Difference, differences
-from ctc.diff.values import ABSENT, dotted
+from ctc.diff.values import ABSENT, dotted, is_respelt
 from ctc.language.render import environments_of
 from ctc.language.source import Document
 from ctc.language.spans import Path, at
@@ -23,6 +23,7 @@ def changes_between(base: Document, head: Document) -> tuple[Change, ...]:
     written = [item for item in differences(base.data, head.data) if not _is_row(item)]
     states = states_of(base, head, rows, by_target=any(map(_depends_on_target, written)))
     felt = effects(base, head, states) if written or rows.changed or base.text != head.text or rows.same else ()
+    written = [item for item in written if not _is_respelt(item, felt)]
     found = [
         _change(item, [it for it in felt if belongs(it, item) and _is_of(it, item, written)], states, base, head)
         for item in written
@@ -36,6 +37,11 @@ def changes_between(base: Document, head: Document) -> tuple[Change, ...]:
 def _is_row(item: Difference) -> bool:
     """Whether it is of a matrix that stays a matrix: its rows are told by their keys."""
     return item.path[0] == "matrix" and len(item.path) > 1
+
+
+def _is_respelt(change: Difference, felt: Sequence[Effect]) -> bool:
+    """Whether a variable has the same value in other words, and nothing that uses it sees the difference."""
+    return is_respelt(change.was, change.now) and not any(belongs(effect, change) for effect in felt)
 
 
 def _is_of(effect: Effect, change: Difference, written: Sequence[Difference]) -> bool:

@@ -32,8 +32,10 @@ _WORDS = {"true", "false", "null", "~", "yes", "no", "on", "off"}
 
 
 def part_of(part: Part, key: str | int) -> Part:
-    """What the schema says of the value of a key, or of a list's items."""
+    """What the schema says of the value of a key, or of a list's items; a patch is a part of a spec."""
     part = resolved(part, schema())
+    if part is schema()["properties"]["environments"]:
+        return schema()
     return part.get("items", {}) if isinstance(key, int) else inner(part, key)
 
 
@@ -51,6 +53,19 @@ def canonical(value: Any, part: Part) -> Any:
         except (ValueError, TypeError):
             return value
     return int(value) if whole.get("type") == "integer" and isinstance(value, float) and value % 1 == 0 else value
+
+
+def is_respelt(one: Any, other: Any) -> bool:
+    """Whether two texts are the same quantity of some unit: what a variable means is seen only where it is used."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return False
+    for reader in READERS.values():
+        try:
+            if reader(one) == reader(other):
+                return True
+        except ValueError:
+            continue
+    return False
 
 
 def same(one: Any, other: Any, part: Part) -> bool:
