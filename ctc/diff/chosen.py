@@ -48,6 +48,8 @@ def choose(words: Sequence[str], here: Path, scratch: Path) -> Chosen:
                 f"ctc diff {first} OTHER, or a commit first: ctc diff HEAD {first}",
             )
         return _two_places(here, (first, rest[0]))
+    if first.endswith((".yaml", ".yml")) and not (here / first).exists():
+        raise CtcError(f"there is no file {first}", "the first word is a commit, or one of two files or folders")
     return _two_commits(first, rest, here, scratch)
 
 
