@@ -199,7 +199,7 @@ def test_two_files_and_two_folders(here: Path) -> None:
         report("old")
     with pytest.raises(CtcError, match="there is no nowhere"):
         report("old", "nowhere")
-    with pytest.raises(CtcError, match="there is no file gone.yaml"):
+    with pytest.raises(CtcError, match="there is no file gone"):
         report("gone.yaml", "old/ctc.yaml")
 
 
