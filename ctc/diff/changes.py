@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from ctc.diff.meaning import Kind, Level, Meaning, meaning
 from ctc.diff.model import Change, Holds, Place
@@ -16,20 +17,23 @@ from ctc.language.spans import Path, at
 _ELSEWHERE = ("variables", "environments", "matrix")
 """Sections whose values mean nothing where they stand."""
 
+_EACH = 3
+"""Rows of a matrix that have the same place otherwise, each in its way, and are told one by one."""
+
 
 def changes_between(base: Document, head: Document) -> tuple[Change, ...]:
     """Every change of meaning, the gravest first, then in the order of the file. Both documents hold a map."""
     rows = rows_between(base, head)
     written = [item for item in differences(base.data, head.data) if not _is_row(item)]
     states = states_of(base, head, rows, by_target=any(map(_depends_on_target, written)))
-    felt = effects(base, head, states) if written or rows.changed or base.text != head.text or rows.same else ()
+    felt = effects(base, head, states)
     written = [item for item in written if not _is_respelt(item, felt)]
     found = [
         _change(item, [it for it in felt if belongs(it, item) and _is_of(it, item, written)], states, base, head)
         for item in written
     ]
     unexplained = [it for it in felt if not any(belongs(it, item) for item in written)]
-    found += [_knock_on(it, states, head) for it in unexplained]
+    found += _knock_ons(unexplained, states, head)
     found += _of_rows(rows, base, head)
     return tuple(sorted(_told_once(found), key=lambda change: (-change.level, change.place.side, change.place.line)))
 
@@ -118,6 +122,21 @@ def _of_target(state: State, targets: Iterable[str | None]) -> str:
 
 def _is_beside(one: State, other: State) -> bool:
     return (one.environment, one.row) == (other.environment, other.row)
+
+
+def _knock_ons(found: Sequence[Effect], states: Sequence[State], head: Document) -> Iterator[Change]:
+    """One change each; a place that many rows of the matrix have otherwise is one, told of the gravest of them."""
+    by_place: dict[Path, list[Effect]] = {}
+    for effect in found:
+        by_place.setdefault(effect.difference.path, []).append(effect)
+    for effects_there in by_place.values():
+        changes = [_knock_on(effect, states, head) for effect in effects_there]
+        if len(changes) <= _EACH:
+            yield from changes
+            continue
+        gravest = max(changes, key=lambda change: change.level)
+        others = sum(len(effect.states) for effect in effects_there) - len(gravest.where)
+        yield replace(gravest, where=(*gravest.where, f"with other values {others:,} more"))
 
 
 def _knock_on(effect: Effect, states: Sequence[State], head: Document) -> Change:

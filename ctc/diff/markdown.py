@@ -119,7 +119,9 @@ def _title(group: Group) -> str:
 
 def _row(change: Change) -> str:
     was, now = (code(text) for text in change.said(_VALUE))
-    where = ", ".join(part for part in (sentences.place_of(change), *map(prose, change.where)) if part)
+    where = ", ".join(
+        part for part in (sentences.place_of(change), *map(prose, sentences.where_of(change.where))) if part
+    )
     place = code(change.path) + (f"<br>{where}" if where else "")
     why = prose(change.meaning.why) + "".join(f"<br>→ {_holds(item)}" for item in change.comes_to[:5])
     if len(change.comes_to) > 5:
@@ -129,7 +131,7 @@ def _row(change: Change) -> str:
 
 
 def _holds(item: Holds) -> str:
-    where = f" ({prose(', '.join(item.where))})" if item.where else ""
+    where = f" ({prose(', '.join(sentences.where_of(item.where)))})" if item.where else ""
     was, now = (code(safe(item.path, value, 60)) for value in (item.was, item.now))
     return f"{code(item.path)}: {was} → {now}{where}"
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ctc.diagnostics import Severity
 from ctc.diff.group import Group
 from ctc.diff.model import Change, Resources, SpecDiff
 from ctc.report import masked
 
+_STATES = 5
+"""States of one change that are named."""
+
 _SHOWN = 6
 """Resources of one kind of action that are named."""
+
+
+def where_of(names: Sequence[str]) -> tuple[str, ...]:
+    """The states in which something holds, the first of many."""
+    if len(names) <= _STATES:
+        return tuple(names)
+    cut = len(names) - _STATES + 1
+    last = names[-1] if names[-1].startswith("with ") else ""
+    return (*names[: _STATES - 1], *((f"{cut - 1:,} more", last) if last else (f"{cut:,} more",)))
 
 
 def place_of(change: Change) -> str:
