@@ -108,7 +108,7 @@ def _section(group: Group) -> _Section:
         return _Section(head, tuple(f"- {prose(line)}\n" for line in sentences.errors_of(spec)), "", "")
     rows = tuple(_row(change) for change in group.changes)
     if rows:
-        head += "| | kind | place | was | now | why it matters |\n|---|---|---|---|---|---|\n"
+        head += "| | place | was | now | why it matters |\n|---|---|---|---|---|\n"
     return _Section(head, rows, "", _folded(group))
 
 
@@ -126,7 +126,8 @@ def _row(change: Change) -> str:
     why = prose(change.meaning.why) + "".join(f"<br>→ {_holds(item)}" for item in change.comes_to[:5])
     if len(change.comes_to) > 5:
         why += f"<br>→ and {len(change.comes_to) - 5} more places"
-    cells = (_SIGNS[change.level], change.kind.value, place, was, now, why)
+    # Few columns: on a phone a wide table is read through a slit.
+    cells = (f"{_SIGNS[change.level]}<br>{change.kind}", place, was, now, why)
     return f"| {' | '.join(cells)} |\n"
 
 
