@@ -12,6 +12,7 @@ from ctc import targets as registry
 from ctc.compiler.build import Built, build
 from ctc.diagnostics import Severity
 from ctc.diff.model import Resources
+from ctc.diff.rights import rights_between
 from ctc.language.spec import Spec
 
 _PLACES: dict[str, tuple[str, ...]] = {
@@ -56,7 +57,7 @@ def resources_between(
             return Resources(where, target, unknown=f"{said}: {first.code} {first.message}"), ()
     old, new = (_resources(built[side]) if side in built else {} for side in ("base", "head"))
     if base is not None and head is not None and _moves(base, head, target):
-        return Resources(where, target, replaced=tuple(sorted(new))), _carried(built, target)
+        return Resources(where, target, replaced=tuple(sorted(new))), ()
     if head is None:
         return Resources(where, target, left=tuple(sorted(old))), ()
     other = [name for name in new if name in old and new[name] != old[name]]
@@ -133,13 +134,17 @@ def _neutral(built: Mapping[str, Built]) -> _Neutral:
 
 
 def _carried(built: Mapping[str, Built], target: str) -> tuple[str, ...]:
-    """What the spec uses now, and did not before, that the target does not do by itself."""
+    """What the spec uses now, and did not before, that the target does not do by itself; and what identities may do."""
     if len(built) < 2:
         return ()
     face = registry.load(target)
     before = {feature for feature, _ in built["base"].system.features}
-    return tuple(
+    emulated = tuple(
         f"{target} emulates `{feature}`: {face.CAPABILITIES[feature].reason}"
         for feature in dict.fromkeys(feature for feature, _ in built["head"].system.features)
         if feature not in before and face.CAPABILITIES[feature].support == "emulated"
     )
+    old, new = built["base"].bundle, built["head"].bundle
+    assert old is not None
+    assert new is not None
+    return (*emulated, *rights_between(old, new, target))

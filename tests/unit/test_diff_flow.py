@@ -230,6 +230,36 @@ def test_a_shallow_clone_says_how_to_get_more(committed: Path, git: Git) -> None
     assert "shallow" in failure.value.help
 
 
+def test_a_partial_clone_is_not_completed_from_its_remote(committed: Path, git: Git) -> None:
+    git("config", "uploadpack.allowFilter", "true")
+    lowered(committed / "ctc.yaml")
+    commit(git, "Lower")
+    clone = committed.parent / "clone"
+    git("clone", "-q", "--filter=blob:none", committed.as_uri(), str(clone))
+
+    with pytest.raises(CtcError):
+        compare(choose(["HEAD~1"], clone, clone.parent / "scratch"))
+
+
+def test_a_hook_may_ask(committed: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git gives its hooks the repository's place and index: they must not lead elsewhere."""
+    lowered(committed / "ctc.yaml")
+    monkeypatch.setenv("GIT_DIR", str(committed / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(committed / ".git" / "index"))
+
+    assert report("HEAD").level is Level.HIGH
+
+
+def test_rights_that_follow_are_told(here: Path) -> None:
+    text = (ROOT / "specs" / "canary.yaml").read_text(encoding="utf-8")
+    (here / "old.yaml").write_text(text, encoding="utf-8")
+    (here / "new.yaml").write_text(text.replace("acme-payments/payments/", "acme-other/payments/"), encoding="utf-8")
+    notes = report("old.yaml", "new.yaml").specs[0].outcome.notes
+
+    [gains] = [note for note in notes if "identity pipeline gains" in note]
+    assert "s3:GetObject` on `arn:aws:s3:::acme-other/payments/*`" in gains
+
+
 def test_a_pull_request_from_branch_to_plan(
     committed: Path, git: Git, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
