@@ -15,11 +15,15 @@ from ctc.diff.named import named_by
 from ctc.diff.outcome import outcome
 from ctc.diff.parallel import in_parallel
 from ctc.diff.sides import Side
-from ctc.language.load import load_each
+from ctc.language.load import FIRST_ROW, load_each, load_spec
+from ctc.language.render import environments_of, rows_of
 from ctc.language.source import Document, read
 
 MOST_COMPILED = 12
 """Specs, or groups of specs that changed alike, whose bundles are compiled and compared."""
+
+_FEW_ROWS = 20
+"""Rows of a matrix that are checked each on both sides."""
 
 _ALIKE = 0.5
 """The share of equal lines from which a spec with another path and another name is taken for the same one."""
@@ -168,6 +172,15 @@ def _findings(document: Document, roots: Sequence[str]) -> tuple[Diagnostic, ...
     return tuple(_with_names(item, roots) for item in found)
 
 
+def _of_some_rows(document: Document, roots: Sequence[str]) -> tuple[Diagnostic, ...]:
+    """The findings; of a large matrix those of its first row, which is all that two sides are compared by."""
+    if len(rows_of(document)) <= _FEW_ROWS:
+        return _findings(document, roots)
+    environments = environments_of(document) or (None,)
+    found = (item for name in environments for item in load_spec(document, name, None, FIRST_ROW).diagnostics)
+    return tuple(_with_names(item, roots) for item in dict.fromkeys(found))
+
+
 def _with_names(item: Diagnostic, roots: Sequence[str]) -> Diagnostic:
     span = None if item.span is None else replace(item.span, file=_short(item.span.file, roots))
     label = item.label
@@ -212,11 +225,12 @@ def _deepened(work: tuple[SpecDiff, _Pair, datetime | None]) -> SpecDiff:
     base, head = pair.documents()
     if base is not None and not isinstance(base.data, dict):
         return spec
-    former = _findings(base, pair.roots) if base is not None else ()
+    former = _of_some_rows(base, pair.roots) if base is not None else ()
+    latter = _of_some_rows(head, pair.roots) if base is not None and head is not None else spec.findings
     errors = [item for item in former if item.severity is Severity.ERROR]
     if errors and head is None:
         return replace(spec, warnings=(*spec.warnings, _invalid_base(errors)))
-    found = outcome(base, head, at, (former, spec.findings)) if not errors else Outcome()
+    found = outcome(base, head, at, (former, latter)) if not errors else Outcome()
     warnings = (*spec.warnings, _invalid_base(errors)) if errors else spec.warnings
     return replace(spec, outcome=found, warnings=warnings)
 

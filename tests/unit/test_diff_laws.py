@@ -27,7 +27,7 @@ from ctc.language.spans import Path as Place
 
 SPECS = sorted((Path(__file__).resolve().parent.parent.parent / "specs").glob("*.yaml"))
 FEW = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,

@@ -19,7 +19,7 @@ READER = MarkdownIt("commonmark", {"html": True}).enable("table")
 RECORDED = sorted((Path(__file__).resolve().parent.parent / "diff").glob("*.md"))
 TAGS = {"h3", "h4", "p", "code", "table", "thead", "tbody", "tr", "th", "td", "br", "ul", "li", "strong"}
 FOLDS = {"details", "summary"}
-LAW = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+LAW = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 HOSTILE = st.text(
     st.one_of(st.sampled_from("`|\\<>&@#*_[]()!~-=:/$\n\r\t \u202e\u200b\x00"), st.characters(codec="utf-8")),
     max_size=40,
