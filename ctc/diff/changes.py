@@ -38,6 +38,18 @@ def changes_between(base: Document, head: Document) -> tuple[Change, ...]:
     return tuple(sorted(_told_once(found), key=lambda change: (-change.level, change.place.side, change.place.line)))
 
 
+def whole_spec(document: Document, side: str) -> Change:
+    """That a spec is new (`head`), or gone (`base`): a deployment."""
+    name = document.data.get("name") if isinstance(document.data, dict) else None
+    span = at(document.spans, ("name",))
+    place = Place(side, document.file, 0 if span is None else span.line)
+    if side == "head":
+        why = "a new spec: a deployment of its own, without a champion; the others stay as they are"
+        return Change("name", place, ABSENT, name, Meaning(Kind.REACH, Level.MEDIUM, why))
+    why = "the spec is gone: nothing checks or changes what was deployed of it, which stays until `ctc destroy`"
+    return Change("name", place, name, ABSENT, Meaning(Kind.REACH, Level.HIGH, why))
+
+
 def _is_row(item: Difference) -> bool:
     """Whether it is of a matrix that stays a matrix: its rows are told by their keys."""
     return item.path[0] == "matrix" and len(item.path) > 1
@@ -170,7 +182,8 @@ def _of_rows(rows: Rows, base: Document, head: Document) -> Iterator[Change]:
         count = "one deployment" if len(keys) == 1 else f"{len(keys):,} deployments"
         why = f"{count} more, without a champion" if word == "added" else f"{count} left behind until `ctc destroy`"
         path = f"matrix.{'.'.join(head.data['matrix'])} rows"
-        yield Change(path, Place(side, document.file, line), was, now, Meaning(Kind.REACH, Level.HIGH, why))
+        level = Level.MEDIUM if word == "added" else Level.HIGH
+        yield Change(path, Place(side, document.file, line), was, now, Meaning(Kind.REACH, level, why))
 
 
 def _told_once(changes: Iterable[Change]) -> list[Change]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ctc.diagnostics import Diagnostic, Severity
-from ctc.diff.changes import changes_between
+from ctc.diff.changes import changes_between, whole_spec
 from ctc.diff.chosen import Chosen
 from ctc.diff.model import Change, Outcome, Report, SpecDiff
 from ctc.diff.named import named_by
@@ -140,14 +140,15 @@ def _shallow(pair: _Pair) -> SpecDiff:
     assert document is not None
     name = _name(document)
     if head is None:
-        return SpecDiff("removed", pair.path, name)
+        gone = _relabelled(whole_spec(document, "base"), pair.roots)
+        return SpecDiff("removed", pair.path, name, (gone,), former=pair.former)
     findings = _findings(head, pair.roots)
     verb = "changed" if base is not None else "added"
     spec = SpecDiff(verb, pair.path, name, findings=findings, former=pair.former)
     if spec.is_invalid:
         return spec
     if base is None:
-        return spec
+        return replace(spec, changes=(_relabelled(whole_spec(head, "head"), pair.roots),))
     if not isinstance(base.data, dict):
         why = base.diagnostics[0].message if base.diagnostics else "it is no map"
         return replace(spec, warnings=(f"the former file could not be read, so nothing is compared: {why}",))

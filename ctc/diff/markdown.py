@@ -97,7 +97,9 @@ def _section(group: Group) -> _Section:
     spec = group.shown
     if len(group.specs) > 1:
         more = f" and {len(group.changes) - 1} more" if len(group.changes) > 1 else ""
-        head = f"\n#### {len(group.specs):,} specs {spec.verb} because of {code(group.why)}{more}\n\n"
+        one_sided = spec.verb in ("added", "removed")
+        why = f"such as {code(spec.path)}" if one_sided else f"because of {code(group.why)}{more}"
+        head = f"\n#### {len(group.specs):,} specs {spec.verb} {why}\n\n"
     else:
         what = ", ".join(part for part in (code(spec.name) if spec.name else "", _title(group)) if part)
         head = f"\n#### {code(spec.path)}" + (f" ({what})" if what else "") + "\n\n"

@@ -150,8 +150,10 @@ class SpecDiff:
     @property
     def signature(self) -> tuple[object, ...]:
         """Equal for specs that changed alike: the same places, from and to the same values."""
+        if self.verb in ("added", "removed"):
+            return (self.verb,)
         return (
-            self.verb in ("added", "removed"),
+            False,
             *((c.path, repr(c.was), repr(c.now), c.meaning, c.where) for c in self.changes),
         )
 

@@ -108,7 +108,9 @@ def _of_rows(rows: Rows) -> Iterator[str]:
     """How many deployments of a matrix a change of its rows touches."""
     if rows.changed:
         told = f"; the first {MOST_ROWS} are told" if len(rows.changed) > MOST_ROWS else ""
-        have = "one row of the matrix has" if len(rows.changed) == 1 else f"{len(rows.changed):,} rows of the matrix have"
+        have = (
+            "one row of the matrix has" if len(rows.changed) == 1 else f"{len(rows.changed):,} rows of the matrix have"
+        )
         yield f"{have} other values, {len(rows.same):,} the same{told}"
 
 

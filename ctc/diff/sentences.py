@@ -67,11 +67,7 @@ def title(spec: SpecDiff) -> str:
 
 
 def consequence(spec: SpecDiff) -> str:
-    """What the coming or going of a whole spec means."""
-    if spec.verb == "added" and not spec.is_invalid:
-        return "a new spec: a deployment of its own, without a champion"
-    if spec.verb == "removed":
-        return "the spec is gone: what was deployed of it stays until `ctc destroy`"
+    """What is to be said of a spec that has no changes of its own."""
     if spec.verb == "moved" and not spec.changes:
         return "another path, the same spec: nothing that is deployed changes"
     return ""

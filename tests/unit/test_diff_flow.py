@@ -211,7 +211,7 @@ def test_what_git_lacks_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
         report("main")
 
 
-@pytest.mark.parametrize("word", ["nope", "-x", "HEAD~99", "main..nope", "--output=x"])
+@pytest.mark.parametrize("word", ["nope", "-x", "HEAD~99", "main..nope", "..nope", "--output=x"])
 def test_a_word_that_is_no_commit(committed: Path, word: str) -> None:
     with pytest.raises(CtcError) as failure:
         report(word)
@@ -363,6 +363,23 @@ def test_specs_that_changed_alike_are_told_once() -> None:
     said = as_text(many(88, alike=True))
     assert "3,412 unchanged" in said
     assert said.count("worse models pass") == 1
+
+
+def test_specs_that_are_new_are_told_once(here: Path) -> None:
+    (here / "old").mkdir()
+    (here / "new").mkdir()
+    (here / "old" / "kept.yaml").write_text(MINIMAL, encoding="utf-8")
+    for name in ("kept", "a", "b", "c"):
+        text = MINIMAL.replace("name: late", f"name: {name}-late") if name != "kept" else MINIMAL
+        (here / "new" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    found = report("old", "new")
+
+    assert [because(group) for group in groups(found)] == ["3 specs added, such as a.yaml"]
+    assert found.unchanged == 1
+    assert found.level is Level.MEDIUM
+    gone = report("new", "old")
+    assert [because(group) for group in groups(gone)] == ["3 specs removed, such as a.yaml"]
+    assert gone.level is Level.HIGH
 
 
 @pytest.mark.parametrize(
