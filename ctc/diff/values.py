@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -14,14 +15,16 @@ from ctc.language.shape import schema
 from ctc.language.units import READERS, Money
 
 
-class Absent:
-    """Stands for a key that is not there; unlike null, which a patch may say."""
+class Absent(Enum):
+    """Stands for a key that is not there; unlike null, which a patch may say. The same one in every process."""
+
+    ABSENT = "(none)"
 
     def __repr__(self) -> str:
         return "(none)"
 
 
-ABSENT = Absent()
+ABSENT = Absent.ABSENT
 
 _LONGEST = 120
 """Characters of a value that are shown."""

@@ -18,6 +18,7 @@ import pytest
 from ctc.cli import _group
 from ctc.cli.common import guarded
 from ctc.diagnostics import CtcError
+from ctc.diff import parallel
 from ctc.diff.annotations import as_github
 from ctc.diff.chosen import Chosen, Wrong, choose
 from ctc.diff.compare import compare
@@ -26,6 +27,7 @@ from ctc.diff.group import because, groups
 from ctc.diff.markdown import LIMIT, as_markdown, code, prose
 from ctc.diff.meaning import Kind, Level, Meaning
 from ctc.diff.model import Change, Place, Report, SpecDiff
+from ctc.diff.parallel import FEW
 from ctc.diff.text import as_text
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -363,6 +365,23 @@ def test_specs_that_changed_alike_are_told_once() -> None:
     said = as_text(many(88, alike=True))
     assert "3,412 unchanged" in said
     assert said.count("worse models pass") == 1
+
+
+def test_many_specs_are_compared_in_several_processes_as_in_one(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for side in ("old", "new"):
+        (here / side).mkdir()
+        for number in range(FEW):
+            text = MINIMAL.replace("name: late", f"name: n{number}-late")
+            added = FLOOR.replace("floor", "floor_too") if side == "new" else ""
+            text = text.replace(FLOOR, f"{FLOOR}\n    {added}") if added else text
+            (here / side / f"{number}.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(parallel, "_processors", lambda: 2)
+    in_two = report("old", "new")
+    monkeypatch.setattr(parallel, "_processors", lambda: 1)
+
+    assert in_two == report("old", "new")
+    assert f"{FEW} specs changed because of promotion.gates.floor_too" in as_text(in_two)
+    assert "(none) → {range: {metric: auc, min: 0.6}}" in as_text(in_two)
 
 
 def test_specs_that_are_new_are_told_once(here: Path) -> None:
