@@ -22,6 +22,9 @@ from ctc.language.source import Document, read
 MOST_COMPILED = 12
 """Specs, or groups of specs that changed alike, whose bundles are compiled and compared."""
 
+_MOST_LIKENESSES = 10_000
+"""Pairs of a spec that went and one that came whose texts are compared."""
+
 _FEW_ROWS = 20
 """Rows of a matrix that are checked each on both sides."""
 
@@ -99,33 +102,50 @@ def _matched(
     come = [new for old, new in chosen.pairs if old is None and new is not None]
     joined: dict[str, str] = {}
     if gone and come:
-        names = {path: _name(read(former[path])) for path in gone}
-        for path in come:
-            name = _name(read(latter[path]))
-            same = [old for old in gone if name and names[old] == name and old not in joined.values()]
-            if same:
-                joined[path] = same[0]
-        for path in come:
-            if path not in joined:
-                left = [old for old in gone if old not in joined.values()]
-                best = max(left, key=lambda old: _likeness(chosen, old, path), default=None)
-                if best is not None and _likeness(chosen, best, path) >= _ALIKE:
-                    joined[path] = best
+        joined = _of_one_name(gone, come, former, latter)
+        left = [path for path in gone if path not in set(joined.values())]
+        joined |= _of_like_text(chosen, left, [path for path in come if path not in joined])
+    moved = set(joined.values())
     found: list[tuple[str | None, str | None]] = []
     for old, new in chosen.pairs:
         if new is not None and old is None:
             found.append((joined.get(new), new))
-        elif new is not None or old not in joined.values():
+        elif new is not None or old not in moved:
             found.append((old, new))
     return found
 
 
-def _likeness(chosen: Chosen, old: str, new: str) -> float:
-    former, latter = (
-        {line.strip() for line in side.content(path).splitlines() if line.strip()}
-        for side, path in ((chosen.base, old), (chosen.head, new))
+def _of_one_name(
+    gone: Sequence[str], come: Sequence[str], former: Mapping[str, Path], latter: Mapping[str, Path]
+) -> dict[str, str]:
+    """The former path of each new one whose spec has the same name."""
+    named: dict[str, list[str]] = {}
+    for path in gone:
+        named.setdefault(_name(read(former[path])), []).append(path)
+    found = {}
+    for path in come:
+        alike = named.get(_name(read(latter[path])) or "-")
+        if alike:
+            found[path] = alike.pop(0)
+    return found
+
+
+def _of_like_text(chosen: Chosen, gone: Sequence[str], come: Sequence[str]) -> dict[str, str]:
+    """The former path of each new one whose lines are much the same; none where there are too many to look at all."""
+    if len(gone) * len(come) > _MOST_LIKENESSES:
+        return {}
+    old, new = (
+        {path: {line.strip() for line in side.content(path).splitlines() if line.strip()} for path in paths}
+        for side, paths in ((chosen.base, gone), (chosen.head, come))
     )
-    return len(former & latter) / max(len(former | latter), 1)
+    found: dict[str, str] = {}
+    for path, lines in new.items():
+        scores = {other: len(lines & theirs) / max(len(lines | theirs), 1) for other, theirs in old.items()}
+        best = max(scores, key=lambda other: scores[other], default=None)
+        if best is not None and scores[best] >= _ALIKE:
+            found[path] = best
+            del old[best]
+    return found
 
 
 def _name(document: Document) -> str:

@@ -179,6 +179,16 @@ def test_a_moved_spec_is_found_again(committed: Path) -> None:
     assert [change.path for change in spec.changes] == ["promotion.gates.floor.range.min"]
 
 
+def test_a_spec_that_was_moved_and_renamed_is_found_by_its_text(committed: Path) -> None:
+    text = MINIMAL.replace("name: late", "name: very-late").replace("window: 60d", "window: 30d")
+    (committed / "ctc.yaml").unlink()
+    (committed / "moved.yaml").write_text(text, encoding="utf-8")
+    [spec] = report("HEAD").specs
+
+    assert (spec.verb, spec.former) == ("moved", "ctc.yaml")
+    assert [change.path for change in spec.changes] == ["name", "retraining.window"]
+
+
 def test_a_symbolic_link_is_followed(committed: Path, git: Git) -> None:
     (committed / "linked.yaml").symlink_to("ctc.yaml")
     commit(git, "A link")
@@ -291,6 +301,27 @@ def test_a_pull_request_from_branch_to_plan(
     git("commit", "-q", "-m", "Compile again")
     assert ctc("diff", "HEAD", "--exit-code") == 0
     assert ctc("diff", "HEAD", "--fail-on", "low") == 0
+
+
+@pytest.mark.parametrize("output", ["text", "markdown", "json", "github"])
+@pytest.mark.parametrize("name", [b"\xff.yaml", b"a\nb.yaml", b"`x`|<b>.yaml", " \u202e .yaml".encode()])
+def test_a_file_of_any_name(
+    committed: Path, git: Git, output: str, name: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = committed / os.fsdecode(name)
+    file.write_text(MINIMAL.replace("name: late", "name: odd-late"), encoding="utf-8")
+    commit(git, "A name")
+    lowered(file)
+
+    assert ctc("diff", "HEAD", "-o", output) == 0
+    said = capsys.readouterr()
+    assert "promotion.gates.floor.range.min" in said.out
+    assert output in ("json", "github") or "\u202e" not in said.out
+    file.write_text("name: [", encoding="utf-8")
+    assert ctc("diff", "HEAD~1..HEAD", "-o", output) == 0
+    file.write_text(MINIMAL.replace("metric: auc", "metric: acu", 1), encoding="utf-8")
+    assert ctc("diff", "HEAD", "-o", output) == 1
+    assert "internal error" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", ["text", "markdown", "json", "github"])
