@@ -211,10 +211,29 @@ def data_checks() -> list[Row]:
     return [_row(f"data checks, {rows}, wall", "one DuckDB scan", timings["checks"], timings["scan"], "wall", 5.0)]
 
 
+def diffs() -> list[Row]:
+    """`ctc diff` of one changed spec, of 500 that changed alike, and of 500 of which each changed by itself."""
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = []
+        for what, count, alike, limit in (
+            ("one spec", 1, True, 0.5),
+            (f"{SPECS} specs, alike", SPECS, True, 5.0),
+            (f"{SPECS} specs, each by itself", SPECS, False, 5.0),
+        ):
+            folder = Path(scratch) / f"{count}-{alike}"
+            make = [PYTHON, "bench/diff_repository.py", str(folder), str(count), *(["alike"] if alike else [])]
+            once(make, ROOT)
+            timings = in_turn({"diff": [*CTC, "diff", "HEAD", "-o", "markdown"]}, folder, CYCLES)["diff"]
+            detail = f"{median(timings, 'cpu'):.2f} s of CPU"
+            rows.append(Row(f"ctc diff, {what}", "", median(timings, "wall"), limit, "s", detail))
+        return rows
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "start_up": start_up,
     "warm_compile": warm_compile,
     "many": many,
+    "diffs": diffs,
     "local_run": local_run,
     "data_checks": data_checks,
 }

@@ -19,6 +19,7 @@ from reference import language_reference
 
 from ctc import targets
 from ctc.cli import VERBS
+from ctc.diff.meaning import rules
 from ctc.graph.mermaid import mermaid
 from ctc.graph.system import graph_of
 from ctc.language.load import load_spec
@@ -82,6 +83,22 @@ def explained() -> str:
     return "\n".join(sections)
 
 
+def meanings() -> str:
+    """What a change of each place means, from the table that `ctc diff` asks."""
+    directions = {"looser": "looser, or removed", "tighter": "tighter, or added", "any": "changed"}
+    rows = [
+        (
+            "<br>".join(f"`{path}`" for path in rule.paths) if number == 0 else "",
+            directions.get(way, way),
+            f"{item.level.word} {item.kind}",
+            item.why,
+        )
+        for rule in rules()
+        for number, (way, item) in enumerate(rule.means.items())
+    ]
+    return table(("place", "what happens", "level, kind", "why it matters"), rows)
+
+
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
@@ -100,6 +117,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "support": support,
     "checks": checks,
     "explained": explained,
+    "meanings": meanings,
     "proofs": lambda: proofs.table(ROOT / "docs" / "proofs.json"),
     "price_coverage": lambda: table(
         ("target", "region", "machines", "with spot", "other prices", "dates", "least confidence"),

@@ -107,6 +107,8 @@ def _formatted(report: Report, output: str, failing: Level | None, sources: dict
 
 
 def _write(text: str, out: Path | None) -> None:
+    # A file's name may be no text at all.
+    text = text.encode("utf-8", errors="backslashreplace").decode("utf-8")
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ctc.diff.meaning import Level
 from ctc.diff.model import Change, Report
+from ctc.diff.sentences import where_of
 
 _LEVELS = {Level.HIGH: "warning", Level.MEDIUM: "notice", Level.LOW: "notice"}
 
@@ -28,7 +29,7 @@ def _command(change: Change, failing: Level | None) -> str:
             properties["line"] = change.place.line
     properties["title"] = f"{change.level.word}: {change.kind.value}"
     written = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
-    where = f" ({', '.join(change.where)})" if change.where else ""
+    where = f" ({', '.join(where_of(change.where))})" if change.where else ""
     return f"::{word} {written}::{_data(f'{change.path}: {was} → {now}{where}: {change.meaning.why}')}"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from ctc.diff.meaning import Kind, Level, Meaning, meaning
 from ctc.diff.model import Change, Holds, Place
 from ctc.diff.states import Effect, Rows, State, belongs, effects, rows_between, states_of
 from ctc.diff.tree import Difference, differences
-from ctc.diff.values import ABSENT, dotted
+from ctc.diff.values import ABSENT, dotted, is_respelt
 from ctc.language.render import environments_of
 from ctc.language.source import Document
 from ctc.language.spans import Path, at
@@ -16,23 +17,57 @@ from ctc.language.spans import Path, at
 _ELSEWHERE = ("variables", "environments", "matrix")
 """Sections whose values mean nothing where they stand."""
 
+_EACH = 3
+"""Rows of a matrix that have the same place otherwise, each in its way, and are told one by one."""
+
 
 def changes_between(base: Document, head: Document) -> tuple[Change, ...]:
     """Every change of meaning, the gravest first, then in the order of the file. Both documents hold a map."""
     rows = rows_between(base, head)
-    states = states_of(base, head, rows)
     written = [item for item in differences(base.data, head.data) if not _is_row(item)]
-    felt = effects(base, head, states) if written or rows.changed or base.text != head.text or rows.same else ()
-    found = [_change(item, [it for it in felt if belongs(it, item)], states, base, head) for item in written]
+    states = states_of(base, head, rows, by_target=any(map(_depends_on_target, written)))
+    felt = effects(base, head, states)
+    written = [item for item in written if not _is_respelt(item, felt)]
+    found = [
+        _change(item, [it for it in felt if belongs(it, item) and _is_of(it, item, written)], states, base, head)
+        for item in written
+    ]
     unexplained = [it for it in felt if not any(belongs(it, item) for item in written)]
-    found += [_knock_on(it, states, head) for it in unexplained]
+    found += _knock_ons(unexplained, states, head)
     found += _of_rows(rows, base, head)
     return tuple(sorted(_told_once(found), key=lambda change: (-change.level, change.place.side, change.place.line)))
+
+
+def whole_spec(document: Document, side: str) -> Change:
+    """That a spec is new (`head`), or gone (`base`): a deployment."""
+    name = document.data.get("name") if isinstance(document.data, dict) else None
+    span = at(document.spans, ("name",))
+    place = Place(side, document.file, 0 if span is None else span.line)
+    if side == "head":
+        why = "a new spec: a deployment of its own, without a champion; the others stay as they are"
+        return Change("name", place, ABSENT, name, Meaning(Kind.REACH, Level.MEDIUM, why))
+    why = "the spec is gone: nothing checks or changes what was deployed of it, which stays until `ctc destroy`"
+    return Change("name", place, name, ABSENT, Meaning(Kind.REACH, Level.HIGH, why))
 
 
 def _is_row(item: Difference) -> bool:
     """Whether it is of a matrix that stays a matrix: its rows are told by their keys."""
     return item.path[0] == "matrix" and len(item.path) > 1
+
+
+def _is_respelt(change: Difference, felt: Sequence[Effect]) -> bool:
+    """Whether a variable has the same value in other words, and nothing that uses it sees the difference."""
+    return is_respelt(change.was, change.now) and not any(belongs(effect, change) for effect in felt)
+
+
+def _is_of(effect: Effect, change: Difference, written: Sequence[Difference]) -> bool:
+    """Whether an effect is not just another change by itself."""
+    return effect.difference == change or effect.difference not in written
+
+
+def _depends_on_target(item: Difference) -> bool:
+    """Whether it is a variable, or refers to one: a target may have a value of its own for it."""
+    return item.path[0] in ("variables", "environments", "targets") or "${" in f"{item.was!r}{item.now!r}"
 
 
 def _change(
@@ -101,6 +136,21 @@ def _is_beside(one: State, other: State) -> bool:
     return (one.environment, one.row) == (other.environment, other.row)
 
 
+def _knock_ons(found: Sequence[Effect], states: Sequence[State], head: Document) -> Iterator[Change]:
+    """One change each; a place that many rows of the matrix have otherwise is one, told of the gravest of them."""
+    by_place: dict[Path, list[Effect]] = {}
+    for effect in found:
+        by_place.setdefault(effect.difference.path, []).append(effect)
+    for effects_there in by_place.values():
+        changes = [_knock_on(effect, states, head) for effect in effects_there]
+        if len(changes) <= _EACH:
+            yield from changes
+            continue
+        gravest = max(changes, key=lambda change: change.level)
+        others = sum(len(effect.states) for effect in effects_there) - len(gravest.where)
+        yield replace(gravest, where=(*gravest.where, f"with other values {others:,} more"))
+
+
 def _knock_on(effect: Effect, states: Sequence[State], head: Document) -> Change:
     """What holds otherwise although the spec itself does not say so: a row of the matrix, or a file that it names."""
     item = effect.difference
@@ -129,13 +179,11 @@ def _of_rows(rows: Rows, base: Document, head: Document) -> Iterator[Change]:
         shown = [*keys[:20], f"and {len(keys) - 20:,} more"] if len(keys) > 20 else [*keys]
         was, now = (ABSENT, shown) if side == "head" else (shown, ABSENT)
         word = "added" if side == "head" else "removed"
-        why = (
-            f"{len(keys):,} more deployments, each without a champion"
-            if word == "added"
-            else f"{len(keys):,} deployments stay behind until they are destroyed"
-        )
+        count = "one deployment" if len(keys) == 1 else f"{len(keys):,} deployments"
+        why = f"{count} more, without a champion" if word == "added" else f"{count} left behind until `ctc destroy`"
         path = f"matrix.{'.'.join(head.data['matrix'])} rows"
-        yield Change(path, Place(side, document.file, line), was, now, Meaning(Kind.REACH, Level.HIGH, why))
+        level = Level.MEDIUM if word == "added" else Level.HIGH
+        yield Change(path, Place(side, document.file, line), was, now, Meaning(Kind.REACH, level, why))
 
 
 def _told_once(changes: Iterable[Change]) -> list[Change]:

@@ -15,7 +15,7 @@ from ctc.diff.sides import Commit, Folder, Side, below
 
 WORKING_TREE = "the working tree"
 _SPEC = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?apiVersion["']?\s*:\s*["']?ctc/""", re.MULTILINE)
-_RANGE = re.compile(r"(?P<base>[^\s]+?)(?P<dots>\.{2,3})(?P<head>[^\s]*)")
+_RANGE = re.compile(r"(?P<base>[^\s]*?)(?P<dots>\.{2,3})(?P<head>[^\s]*)")
 
 
 class Wrong(CtcError):
@@ -48,6 +48,8 @@ def choose(words: Sequence[str], here: Path, scratch: Path) -> Chosen:
                 f"ctc diff {first} OTHER, or a commit first: ctc diff HEAD {first}",
             )
         return _two_places(here, (first, rest[0]))
+    if first.endswith((".yaml", ".yml")) and not (here / first).exists():
+        raise CtcError(f"there is no file {first}", "the first word is a commit, or one of two files or folders")
     return _two_commits(first, rest, here, scratch)
 
 
@@ -66,7 +68,7 @@ def _two_commits(word: str, rest: Sequence[str], here: Path, scratch: Path) -> C
     repository = Repository(here)
     match = _RANGE.fullmatch(word)
     asked, dots, other = (match["base"], match["dots"], match["head"]) if match else (word, "", "")
-    base = repository.revision(asked)
+    base = repository.revision(asked or "HEAD")
     against = repository.revision(other or "HEAD")
     if dots == "...":
         base = repository.fork_point(base, against)

@@ -86,6 +86,7 @@ def _resources(item: Resources) -> dict[str, Any]:
         "updated": list(item.updated),
         "replaced": list(item.replaced),
         "deleted": list(item.deleted),
+        "left": list(item.left),
         "relabelled": item.relabelled,
         "unknown": item.unknown,
     }

@@ -174,7 +174,10 @@ _FORMS = "write a branch, a tag or an id, such as `main`, `v1.2`, `HEAD~1`"
 
 def _outside(folder: Path, said: str) -> tuple[str, str]:
     if "dubious ownership" in said:
-        return f"git does not trust the repository around {folder}: {said}", "git says how: git config --global --add"
+        return (
+            f"git does not trust the repository around {folder}: {said}",
+            f"if you do: git config --global --add safe.directory {folder}",
+        )
     if "bare" in said or "must be run in a work tree" in said:
         return f"the repository at {folder} has no working tree", "run ctc diff in a clone with one"
     return (

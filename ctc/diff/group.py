@@ -64,5 +64,7 @@ def because(group: Group) -> str:
     """`88 specs changed because of promotion.gates.floor.range.min and 2 more`; empty for a group of one."""
     if len(group.specs) < 2:
         return ""
+    if group.shown.verb in ("added", "removed"):
+        return f"{len(group.specs):,} specs {group.shown.verb}, such as {group.shown.path}"
     more = f" and {len(group.changes) - 1} more" if len(group.changes) > 1 else ""
     return f"{len(group.specs):,} specs {group.shown.verb} because of {group.why}{more}"

@@ -97,7 +97,9 @@ def _section(group: Group) -> _Section:
     spec = group.shown
     if len(group.specs) > 1:
         more = f" and {len(group.changes) - 1} more" if len(group.changes) > 1 else ""
-        head = f"\n#### {len(group.specs):,} specs {spec.verb} because of {code(group.why)}{more}\n\n"
+        one_sided = spec.verb in ("added", "removed")
+        why = f"such as {code(spec.path)}" if one_sided else f"because of {code(group.why)}{more}"
+        head = f"\n#### {len(group.specs):,} specs {spec.verb} {why}\n\n"
     else:
         what = ", ".join(part for part in (code(spec.name) if spec.name else "", _title(group)) if part)
         head = f"\n#### {code(spec.path)}" + (f" ({what})" if what else "") + "\n\n"
@@ -108,7 +110,7 @@ def _section(group: Group) -> _Section:
         return _Section(head, tuple(f"- {prose(line)}\n" for line in sentences.errors_of(spec)), "", "")
     rows = tuple(_row(change) for change in group.changes)
     if rows:
-        head += "| | kind | place | was | now | why it matters |\n|---|---|---|---|---|---|\n"
+        head += "| | place | was | now | why it matters |\n|---|---|---|---|---|\n"
     return _Section(head, rows, "", _folded(group))
 
 
@@ -119,17 +121,20 @@ def _title(group: Group) -> str:
 
 def _row(change: Change) -> str:
     was, now = (code(text) for text in change.said(_VALUE))
-    where = ", ".join(part for part in (sentences.place_of(change), *map(prose, change.where)) if part)
+    where = ", ".join(
+        part for part in (sentences.place_of(change), *map(prose, sentences.where_of(change.where))) if part
+    )
     place = code(change.path) + (f"<br>{where}" if where else "")
     why = prose(change.meaning.why) + "".join(f"<br>→ {_holds(item)}" for item in change.comes_to[:5])
     if len(change.comes_to) > 5:
         why += f"<br>→ and {len(change.comes_to) - 5} more places"
-    cells = (_SIGNS[change.level], change.kind.value, place, was, now, why)
+    # Few columns: on a phone a wide table is read through a slit.
+    cells = (f"{_SIGNS[change.level]}<br>{change.kind}", place, was, now, why)
     return f"| {' | '.join(cells)} |\n"
 
 
 def _holds(item: Holds) -> str:
-    where = f" ({prose(', '.join(item.where))})" if item.where else ""
+    where = f" ({prose(', '.join(sentences.where_of(item.where)))})" if item.where else ""
     was, now = (code(safe(item.path, value, 60)) for value in (item.was, item.now))
     return f"{code(item.path)}: {was} → {now}{where}"
 

@@ -134,9 +134,10 @@ def pattern(path: Path) -> str:
     """A place with `*` for each name of the user's and `[]` for each index."""
     part: Part = schema()
     words = []
-    for key in path:
+    for number, key in enumerate(path):
         known = resolved(part, schema()).get("properties", {})
-        words.append("[]" if isinstance(key, int) else key if key in known else "*")
+        is_environment = number == 1 and path[0] == "environments"
+        words.append("[]" if isinstance(key, int) else key if key in known and not is_environment else "*")
         part = part_of(part, key)
     return ".".join(words)
 

@@ -15,6 +15,8 @@ from ctc.report import mask, masked
 
 def safe(path: str, value: Any, longest: int = 120) -> str:
     """A value for people, with stars for what looks like a secret, by itself or by the name of its key."""
+    if value is ABSENT:
+        return shown(value)
     text = shown(value, 10 * longest)
     key = re.split(r"[.\[\]\"]+", path.rstrip(']"'))[-1]
     hidden = masked(mask(f"{key}: {text}"))[len(key) + 2 :]
@@ -89,10 +91,17 @@ class Resources:
     updated: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """What a deploy no longer knows of: it stays until `ctc destroy`."""
     relabelled: int = 0
     """Resources in which only the spec's digest is another."""
     unknown: str = ""
     """Why nothing can be said, where nothing can."""
+
+    @property
+    def is_nothing(self) -> bool:
+        named = (*self.created, *self.updated, *self.replaced, *self.deleted, *self.left)
+        return not named and not self.relabelled and not self.unknown
 
 
 @dataclass(frozen=True)
@@ -141,8 +150,10 @@ class SpecDiff:
     @property
     def signature(self) -> tuple[object, ...]:
         """Equal for specs that changed alike: the same places, from and to the same values."""
+        if self.verb in ("added", "removed"):
+            return (self.verb,)
         return (
-            self.verb in ("added", "removed"),
+            False,
             *((c.path, repr(c.was), repr(c.now), c.meaning, c.where) for c in self.changes),
         )
 
@@ -162,7 +173,7 @@ class Report:
 
     @property
     def is_different(self) -> bool:
-        return any(spec.changes or spec.verb in ("added", "removed", "moved") for spec in self.specs)
+        return any(spec.changes or spec.verb != "unchanged" for spec in self.specs)
 
     def changes(self) -> Iterator[tuple[SpecDiff, Change]]:
         for spec in self.specs:

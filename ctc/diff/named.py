@@ -8,6 +8,9 @@ import re
 from ctc.diff.sides import Side
 
 _WORDS = re.compile(r"""(?<![\w'])"([^"\n]+)"|(?<![\w"])'([^'\n]+)'|([^\s"'{}\[\],#]+)""")
+BESIDE = ("ctc.lock",)
+"""Files that are read where they stand beside a spec, without being named in it."""
+
 _MOST = 1_000
 """Files that one spec names, directly or not: more are no spec's."""
 
@@ -19,7 +22,8 @@ def named_by(side: Side, spec: str) -> tuple[str, ...]:
     copy, and one that is missed would show a wrong spec.
     """
     present = side.paths()
-    found: dict[str, None] = {}
+    beside = (posixpath.join(posixpath.dirname(spec), name) for name in BESIDE)
+    found: dict[str, None] = {path: None for path in beside if path in present}
     open_ = [spec]
     while open_ and len(found) < _MOST:
         path = open_.pop()

@@ -14,6 +14,7 @@ from ctc.language.attempts import attempts_per_year, starting_triggers
 from ctc.language.cron import Cron
 from ctc.language.power import GateEstimate, estimates, promotions_of_equals
 from ctc.language.spec import ScheduleTrigger, Spec
+from ctc.policy.windows import BEGINNING, Windows
 
 NOT_ESTIMATED = "not estimated"
 NONE = "none"
@@ -29,21 +30,29 @@ def numbers_between(base: Spec | None, head: Spec | None, at: datetime | None, w
     return tuple(
         Number(what, where, old.get(what, NONE), new.get(what, NONE))
         for what in dict.fromkeys([*new, *old])
-        if whole or old.get(what, NONE) != new.get(what, NONE)
+        if old.get(what, NONE) != new.get(what, NONE)
+        and not (whole and NOT_ESTIMATED in (old.get(what), new.get(what)))
     )
 
 
 def _numbers(spec: Spec, at: datetime | None) -> Iterator[tuple[str, str]]:
     if at is not None:
         yield f"next wakes by schedule after {at:%Y-%m-%d %H:%M} UTC", _next(spec, at)
+        windows = Windows.at(_section(spec), at)
+        yield f"a run at {at:%Y-%m-%d %H:%M} UTC learns from", _stretch(windows.train_start, windows.train_end)
+        yield f"a run at {at:%Y-%m-%d %H:%M} UTC is judged on", _judged(windows)
     yield "wakes", f"every {_span(spec.trigger_policy.wake_every)}"
     yield "runs a month", _runs(spec)
     found = estimates(spec)
     for gate in found:
+        yield f"gate {gate.gate}: confidence of its test", f"{100 * gate.confidence:.5g}%"
         yield f"gate {gate.gate}: smallest difference of {gate.metric} that it sees", _sees(gate)
         yield f"gate {gate.gate}: equally good models that pass", _passing(gate)
     equals = promotions_of_equals(spec, found)
-    yield "false promotions a year", NOT_ESTIMATED if equals is None else f"at most {equals:.2g}"
+    yield (
+        "false promotions a year",
+        NOT_ESTIMATED if equals is None else f"at most {equals:,.0f}" if equals >= 10 else f"at most {equals:.2g}",
+    )
 
 
 def _next(spec: Spec, at: datetime) -> str:
@@ -57,6 +66,30 @@ def _next(spec: Spec, at: datetime) -> str:
         }
     )
     return ", ".join(f"{instant:%a %Y-%m-%d %H:%M}" for instant in instants[:_NEXT]) or NONE
+
+
+def _section(spec: Spec) -> dict[str, object]:
+    """What the windows of a run depend on, in seconds."""
+    retraining, holdout = spec.retraining, spec.retraining.holdout
+    kinds = {"time": holdout.time, "hash": holdout.hash, "column": holdout.column, "source": holdout.source}
+    return {
+        "known_after": 0.0 if spec.label is None else spec.label.known_after.total_seconds(),
+        "holdout_kind": next(kind for kind, value in kinds.items() if value is not None),
+        "holdout": 0.0 if holdout.time is None else holdout.time.total_seconds(),
+        "gap": retraining.gap.total_seconds(),
+        "window": None if retraining.window is None else retraining.window.total_seconds(),
+        "since": retraining.since,
+    }
+
+
+def _stretch(start: datetime, end: datetime) -> str:
+    first = "the beginning" if start == BEGINNING else f"{start:%Y-%m-%d %H:%M}"
+    return "nothing" if start >= end else f"{first} to {end:%Y-%m-%d %H:%M}"
+
+
+def _judged(windows: Windows) -> str:
+    rows = "" if windows.kind == "time" else f", the rows held out by {windows.kind}"
+    return _stretch(windows.holdout_start, windows.holdout_end) + rows
 
 
 def _fires(schedule: ScheduleTrigger, at: datetime) -> Iterator[datetime]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from ctc import targets as registry
@@ -10,7 +11,7 @@ from ctc.diagnostics import Diagnostic, Severity
 from ctc.diff.model import Number, Outcome, Resources
 from ctc.diff.numbers import numbers_between
 from ctc.diff.resources import resources_between
-from ctc.diff.states import State, rows_between, states_of
+from ctc.diff.states import MOST_ROWS, Rows, State, rows_between, states_of
 from ctc.language.load import FIRST_ROW, load_spec
 from ctc.language.render import environments_of, rows_of
 from ctc.language.source import Document
@@ -32,21 +33,28 @@ def outcome(
         if old != new:
             numbers += numbers_between(old, new, at, state.label)
             notes.update(dict.fromkeys(_waits(old, new, state.label)))
-            notes.update(dict.fromkeys(cost_delta(old, new)))
         for target in _targets(old, new):
             former, latter = (_spec(document, state, target) for document in (base, head))
             if former == latter:
                 continue
             found, carried = resources_between(former, latter, target, state.label)
-            resources.append(found)
+            numbers += cost_delta(former, latter, target, state.label)
+            if not found.is_nothing:
+                resources.append(found)
             notes.update(dict.fromkeys(carried))
-    notes.update(dict.fromkeys(_new_warnings(*warnings)))
+    if base is not None and head is not None:
+        notes.update(dict.fromkeys(_of_rows(rows_between(base, head))))
+    if head is not None:
+        notes.update(dict.fromkeys(_new_warnings(*warnings)))
     return Outcome(tuple(resources), tuple(numbers), tuple(notes))
 
 
-def cost_delta(base: Spec | None, head: Spec | None) -> tuple[str, ...]:
-    """What a run and a month cost before and after, one line each, once something here estimates costs."""
-    del base, head
+def cost_delta(base: Spec | None, head: Spec | None, target: str, where: str) -> tuple[Number, ...]:
+    """What a run and a month cost on a target before and after: here the estimates of `ctc cost` join.
+
+    None until costs are estimated. A number that did not change is left out; what is not known is `not estimated`.
+    """
+    del base, head, target, where
     return ()
 
 
@@ -54,16 +62,29 @@ def _states(base: Document | None, head: Document | None) -> tuple[State, ...]:
     """Where both hold; of a spec or an environment that is there on one side only, that side's."""
     if base is not None and head is not None:
         rows = rows_between(base, head)
-        shared = {(it.environment, it.row): it for it in states_of(base, head, rows) if it.target is None}
+        shared = {(it.environment, it.row): it for it in _some_states(base, head, rows)}
         old, new = environments_of(base), environments_of(head)
         lone = [name for name in (*new, *old) if old and new and (name in old) is not (name in new)]
         row = next(iter((*rows.changed, *rows.same)), None)
-        return (*shared.values(), *(State(name, row, None) for name in lone))
+        one_sided = [
+            State(name, keys[0], None, len(keys) - 1)
+            for keys in (rows.added, rows.removed)
+            if keys and row is not None
+            for name in environments_of(head) or (None,)
+        ]
+        return (*shared.values(), *one_sided, *(State(name, row, None) for name in lone))
     document = head if head is not None else base
     assert document is not None
     keys = rows_of(document)
     row, alike = (keys[0], len(keys) - 1) if keys else (None, 0)
     return tuple(State(name, row, None, alike) for name in environments_of(document) or (None,))
+
+
+def _some_states(base: Document, head: Document, rows: Rows) -> tuple[State, ...]:
+    """Of rows that changed, each by itself, one stands for all: what it is compiled to differs in values only."""
+    found = states_of(base, head, rows, by_target=False, most_rows=1)
+    more = len(rows.changed) - 1
+    return tuple(replace(it, alike=more) if it.row in rows.changed and more > 0 else it for it in found)
 
 
 def _spec(document: Document | None, state: State, target: str | None) -> Spec | None:
@@ -81,6 +102,16 @@ def _spec(document: Document | None, state: State, target: str | None) -> Spec |
 def _targets(base: Spec | None, head: Spec | None) -> list[str]:
     named = {*(base.targets if base is not None else ()), *(head.targets if head is not None else ())}
     return [name for name in registry.NAMES if name in named]
+
+
+def _of_rows(rows: Rows) -> Iterator[str]:
+    """How many deployments of a matrix a change of its rows touches."""
+    if rows.changed:
+        told = f"; the first {MOST_ROWS} are told" if len(rows.changed) > MOST_ROWS else ""
+        have = (
+            "one row of the matrix has" if len(rows.changed) == 1 else f"{len(rows.changed):,} rows of the matrix have"
+        )
+        yield f"{have} other values, {len(rows.same):,} the same{told}"
 
 
 def _waits(base: Spec | None, head: Spec | None, where: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from ctc import targets as registry
 from ctc.compiler.build import Built, build
 from ctc.diagnostics import Severity
 from ctc.diff.model import Resources
+from ctc.diff.rights import rights_between
 from ctc.language.spec import Spec
 
 _PLACES: dict[str, tuple[str, ...]] = {
@@ -34,6 +35,9 @@ _KINDS = {
     "documents": "step document",
     "support": "program",
 }
+_CONTENTS = re.compile(rb"support/[0-9a-f]{64}/")
+"""A folder that is named by what is in it, which is told by itself."""
+
 _ACCOUNT = re.compile(r"arn:aws[\w-]*:iam::(\d+):")
 
 
@@ -53,7 +57,9 @@ def resources_between(
             return Resources(where, target, unknown=f"{said}: {first.code} {first.message}"), ()
     old, new = (_resources(built[side]) if side in built else {} for side in ("base", "head"))
     if base is not None and head is not None and _moves(base, head, target):
-        return Resources(where, target, replaced=tuple(sorted(new)), deleted=()), _carried(built, target)
+        return Resources(where, target, replaced=tuple(sorted(new))), ()
+    if head is None:
+        return Resources(where, target, left=tuple(sorted(old))), ()
     other = [name for name in new if name in old and new[name] != old[name]]
     neutral = _neutral(built)
     updated = [name for name in other if neutral(new[name]) != neutral(old[name])]
@@ -117,8 +123,10 @@ class _Neutral:
 
     def __call__(self, content: bytes) -> bytes:
         for digest in self.digests:
-            content = content.replace(digest, b"DIGEST").replace(digest[:63], b"DIGEST").replace(digest[:12], b"DIGEST")
-        return content
+            for length in (64, 63, 12):
+                content = content.replace(digest[:length], b"DIGEST")
+        # YAML quotes those that begin like a number.
+        return _CONTENTS.sub(b"support/CONTENTS/", content.replace(b'"DIGEST"', b"DIGEST"))
 
 
 def _neutral(built: Mapping[str, Built]) -> _Neutral:
@@ -126,13 +134,17 @@ def _neutral(built: Mapping[str, Built]) -> _Neutral:
 
 
 def _carried(built: Mapping[str, Built], target: str) -> tuple[str, ...]:
-    """What the spec uses now, and did not before, that the target does not do by itself."""
+    """What the spec uses now, and did not before, that the target does not do by itself; and what identities may do."""
     if len(built) < 2:
         return ()
     face = registry.load(target)
     before = {feature for feature, _ in built["base"].system.features}
-    return tuple(
+    emulated = tuple(
         f"{target} emulates `{feature}`: {face.CAPABILITIES[feature].reason}"
         for feature in dict.fromkeys(feature for feature, _ in built["head"].system.features)
         if feature not in before and face.CAPABILITIES[feature].support == "emulated"
     )
+    old, new = built["base"].bundle, built["head"].bundle
+    assert old is not None
+    assert new is not None
+    return (*emulated, *rights_between(old, new, target))

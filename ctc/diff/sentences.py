@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ctc.diagnostics import Severity
 from ctc.diff.group import Group
 from ctc.diff.model import Change, Resources, SpecDiff
 from ctc.report import masked
 
+_STATES = 5
+"""States of one change that are named."""
+
 _SHOWN = 6
 """Resources of one kind of action that are named."""
+
+
+def where_of(names: Sequence[str]) -> tuple[str, ...]:
+    """The states in which something holds, the first of many."""
+    if len(names) <= _STATES:
+        return tuple(names)
+    cut = len(names) - _STATES + 1
+    last = names[-1] if names[-1].startswith("with ") else ""
+    return (*names[: _STATES - 1], *((f"{cut - 1:,} more", last) if last else (f"{cut:,} more",)))
 
 
 def place_of(change: Change) -> str:
@@ -30,6 +42,7 @@ def resources_of(item: Resources, all_named: bool = False) -> str:
         ("updated", item.updated),
         ("replaced", item.replaced),
         ("deleted", item.deleted),
+        ("left behind until `ctc destroy`", item.left),
     ):
         if names:
             shown = names if all_named else names[:_SHOWN]
@@ -54,11 +67,7 @@ def title(spec: SpecDiff) -> str:
 
 
 def consequence(spec: SpecDiff) -> str:
-    """What the coming or going of a whole spec means."""
-    if spec.verb == "added" and not spec.is_invalid:
-        return "a new spec: a deployment of its own, without a champion"
-    if spec.verb == "removed":
-        return "the spec is gone: what was deployed of it stays until `ctc destroy`"
+    """What is to be said of a spec that has no changes of its own."""
     if spec.verb == "moved" and not spec.changes:
         return "another path, the same spec: nothing that is deployed changes"
     return ""

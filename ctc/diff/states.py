@@ -54,8 +54,8 @@ class Effect:
     sources: frozenset[Path]
 
 
-MOST_ROWS = 40
-"""Rows of a matrix that are looked at one by one; of the others the count is told."""
+MOST_ROWS = 400
+"""Rows of a matrix with values of their own that are looked at one by one; of more the count is told."""
 
 
 def rows_between(base: Document, head: Document) -> Rows:
@@ -78,16 +78,21 @@ def _rows(document: Document) -> dict[str, Mapping[str, Any]]:
     return {row.key: dict(row.values) for row in read_matrix(section, document.spans, document.file).rows}
 
 
-def states_of(base: Document, head: Document, rows: Rows) -> tuple[State, ...]:
-    """The states that both specs have. A spec without environments holds in each of the other's."""
+def states_of(
+    base: Document, head: Document, rows: Rows, *, by_target: bool, most_rows: int = MOST_ROWS
+) -> tuple[State, ...]:
+    """The states that both specs have. A spec without environments holds in each of the other's.
+
+    `by_target` tells targets with variables of their own apart, which most changes have nothing to do with.
+    """
     old, new = environments_of(base), environments_of(head)
     named = [name for name in new if name in old] if old and new else [*new, *old]
     environments: list[str | None] = [*named] if old or new else [None]
     keys: list[tuple[str | None, int]] = [(None, 0)]
     if rows.changed or rows.same:
-        keys = [(key, 0) for key in rows.changed[:MOST_ROWS]]
+        keys = [(key, 0) for key in rows.changed[:most_rows]]
         keys += [(rows.same[0], len(rows.same) - 1)] if rows.same else []
-    targets = [None, *_own_values(base, head)]
+    targets = [None, *(_own_values(base, head) if by_target else ())]
     return tuple(
         State(environment, key, target, alike)
         for environment in environments

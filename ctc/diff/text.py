@@ -57,7 +57,7 @@ def _change(change: Change, color: bool) -> Iterator[str]:
     was, now = change.said()
     level = change.level.word.upper()
     head = f"\x1b[{_COLORS[change.level]}m{level:<6}\x1b[0m" if color else f"{level:<6}"
-    where = ", ".join(part for part in (sentences.place_of(change), *change.where) if part)
+    where = ", ".join(part for part in (sentences.place_of(change), *sentences.where_of(change.where)) if part)
     body = f"{change.kind:<10} {change.path}: {was} → {now}" + (f" ({where})" if where else "")
     yield f"  {head} {_plain(body)}"
     yield from textwrap.wrap(_plain(change.meaning.why), WIDTH, initial_indent=" " * 9, subsequent_indent=" " * 9)
@@ -66,7 +66,7 @@ def _change(change: Change, color: bool) -> Iterator[str]:
 
 
 def _holds(item: Holds) -> str:
-    where = f" ({', '.join(item.where)})" if item.where else ""
+    where = f" ({', '.join(sentences.where_of(item.where))})" if item.where else ""
     return f"→ {item.path}: {safe(item.path, item.was, 60)} → {safe(item.path, item.now, 60)}{where}"
 
 

@@ -43,6 +43,9 @@ def differences(was: Any, now: Any, below: Path = ()) -> Iterator[Difference]:
 
 
 def _between(was: Any, now: Any, former: Path, path: Path, part: Part) -> Iterator[Difference]:
+    if repr(was) == repr(now):
+        # Nearly every subtree is: this says so without a look at the schema.
+        return
     if isinstance(was, dict) and isinstance(now, dict):
         yield from _maps(was, now, former, path, part)
     elif isinstance(was, list) and isinstance(now, list) and _hold_maps(was, now):
@@ -103,17 +106,36 @@ def _hold_maps(was: list[Any], now: list[Any]) -> bool:
 def _lists(was: list[Any], now: list[Any], former: Path, path: Path, part: Part) -> Iterator[Difference]:
     """Items are matched by what tells them apart: the kind of a step, the key of a matrix row."""
     item_part = part_of(part, 0)
-    one, other = (_marks(items, path, item_part) for items in (was, now))
-    gone: list[Difference] = []
-    for tag, left, left_end, right, right_end in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
-        if tag == "equal":
-            for old, new in zip(range(left, left_end), range(right, right_end), strict=True):
-                yield from _between(was[old], now[new], (*former, old), (*path, new), item_part)
-            continue
-        for new in range(right, right_end):
+    pairs = _aligned(was, now, path, item_part)
+    for old, new in sorted(pairs, key=lambda pair: (pair[1] is None, pair[1] or 0, pair[0] or 0)):
+        if old is not None and new is not None:
+            yield from _between(was[old], now[new], (*former, old), (*path, new), item_part)
+        elif new is not None:
             yield Difference((*former, new), (*path, new), ABSENT, now[new])
-        gone += [Difference((*former, old), (*path, old), was[old], ABSENT) for old in range(left, left_end)]
-    yield from gone
+        elif old is not None:
+            yield Difference((*former, old), (*path, old), was[old], ABSENT)
+
+
+def _aligned(was: list[Any], now: list[Any], path: Path, part: Part) -> Iterator[tuple[int | None, int | None]]:
+    """Which item is which: those that are as they were first, then between them those of the same kind."""
+    before, after = (_exact(items, part) for items in (was, now))
+    old_kinds, new_kinds = (_marks(items, path, part) for items in (was, now))
+    for tag, left, left_end, right, right_end in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag == "equal":
+            yield from zip(range(left, left_end), range(right, right_end), strict=True)
+            continue
+        matcher = SequenceMatcher(None, old_kinds[left:left_end], new_kinds[right:right_end], autojunk=False)
+        for inner, first, first_end, other, other_end in matcher.get_opcodes():
+            old, new = range(left + first, left + first_end), range(right + other, right + other_end)
+            if inner == "equal":
+                yield from zip(old, new, strict=True)
+            else:
+                yield from ((None, item) for item in new)
+                yield from ((item, None) for item in old)
+
+
+def _exact(items: Sequence[Any], part: Part) -> list[str]:
+    return [json.dumps(canonical(item, part), sort_keys=True, default=str) for item in items]
 
 
 def _marks(items: Sequence[Any], path: Path, part: Part) -> list[str]:
@@ -127,21 +149,6 @@ def _marks(items: Sequence[Any], path: Path, part: Part) -> list[str]:
             found.append(",".join(sorted({*item} & kinds)))
         else:
             found.append(json.dumps(canonical(item, part), sort_keys=True, default=str))
-    return _numbered(found, items)
-
-
-def _numbered(marks: list[str], items: Sequence[Any]) -> list[str]:
-    """Steps of one kind are told apart by their share, where all of them have different ones: 10 % stays 10 %."""
-    shares = [item.get(mark) if isinstance(item, dict) else None for mark, item in zip(marks, items, strict=True)]
-    if len(set(marks)) == len(marks):
-        return marks
-    counted: dict[str, int] = {}
-    found = []
-    for mark, share in zip(marks, shares, strict=True):
-        counted[mark] = counted.get(mark, 0) + 1
-        # The last of a kind is the one that takes everything: what is added comes before it.
-        last = counted[mark] == marks.count(mark)
-        found.append(f"{mark} last" if last else f"{mark} {share if isinstance(share, str) else counted[mark]}")
     return found
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -14,14 +15,16 @@ from ctc.language.shape import schema
 from ctc.language.units import READERS, Money
 
 
-class Absent:
-    """Stands for a key that is not there; unlike null, which a patch may say."""
+class Absent(Enum):
+    """Stands for a key that is not there; unlike null, which a patch may say. The same one in every process."""
+
+    ABSENT = "(none)"
 
     def __repr__(self) -> str:
         return "(none)"
 
 
-ABSENT = Absent()
+ABSENT = Absent.ABSENT
 
 _LONGEST = 120
 """Characters of a value that are shown."""
@@ -32,8 +35,10 @@ _WORDS = {"true", "false", "null", "~", "yes", "no", "on", "off"}
 
 
 def part_of(part: Part, key: str | int) -> Part:
-    """What the schema says of the value of a key, or of a list's items."""
+    """What the schema says of the value of a key, or of a list's items; a patch is a part of a spec."""
     part = resolved(part, schema())
+    if part is schema()["properties"]["environments"]:
+        return schema()
     return part.get("items", {}) if isinstance(key, int) else inner(part, key)
 
 
@@ -51,6 +56,19 @@ def canonical(value: Any, part: Part) -> Any:
         except (ValueError, TypeError):
             return value
     return int(value) if whole.get("type") == "integer" and isinstance(value, float) and value % 1 == 0 else value
+
+
+def is_respelt(one: Any, other: Any) -> bool:
+    """Whether two texts are the same quantity of some unit: what a variable means is seen only where it is used."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return False
+    for reader in READERS.values():
+        try:
+            if reader(one) == reader(other):
+                return True
+        except ValueError:
+            continue
+    return False
 
 
 def same(one: Any, other: Any, part: Part) -> bool:
