@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ctc.cost.amounts import NOTHING, Amount, Range, always
 from ctc.cost.book import Book
-from ctc.cost.estimate import Estimate, by_target
+from ctc.cost.estimate import Estimate, by_target, estimate, targets_of
 from ctc.cost.text import COLUMNS, money
 from ctc.language.spec import Spec
 from ctc.value import Value, frozen
@@ -92,8 +92,11 @@ def delta(before: Spec | None, after: Spec | None, book: Book, target: str | Non
 
 
 def _estimates(spec: Spec | None, book: Book, target: str | None) -> dict[str, Estimate]:
-    found = () if spec is None else by_target(spec, book)
-    return {item.target: item for item in found if target in (None, item.target)}
+    if spec is None:
+        return {}
+    if target is not None:
+        return {target: estimate(spec, target, book)} if target in targets_of(spec) else {}
+    return {item.target: item for item in by_target(spec, book)}
 
 
 def _of(found: Estimate | None, name: str) -> Range:

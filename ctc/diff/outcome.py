@@ -7,6 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from ctc import targets as registry
+from ctc.cost.amounts import Range
+from ctc.cost.book import shipped
+from ctc.cost.compare import delta
+from ctc.cost.text import COLUMNS, money
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.diff.model import Number, Outcome, Resources
 from ctc.diff.numbers import numbers_between
@@ -50,12 +54,21 @@ def outcome(
 
 
 def cost_delta(base: Spec | None, head: Spec | None, target: str, where: str) -> tuple[Number, ...]:
-    """What a run and a month cost on a target before and after: here the estimates of `ctc cost` join.
+    """What a run and a month cost on a target before and after, by the estimates and the prices of `ctc cost`.
 
-    None until costs are estimated. A number that did not change is left out; what is not known is `not estimated`.
+    A number that did not change is left out; what is not known is `not estimated`, and what is known in part `> 12.30`.
     """
-    del base, head, target, where
-    return ()
+    found = delta(base, head, shipped(), target)
+    return tuple(
+        Number(f"{target}: a {name}, {found.currency} ({' / '.join(COLUMNS)})", where, _amounts(was), _amounts(now))
+        for item in found.changed
+        for name, (was, now) in (("run", item.run), ("month", item.month))
+        if _amounts(was) != _amounts(now)
+    )
+
+
+def _amounts(found: Range) -> str:
+    return " / ".join(map(money, found.columns))
 
 
 def _states(base: Document | None, head: Document | None) -> tuple[State, ...]:
