@@ -15,7 +15,7 @@ from aws_refusals import strict
 from cloud import Clock, deploy, destroy, planned
 from moto import mock_aws
 from sagemaker_system import full_system
-from test_deploy_sagemaker import Watched, compiled, full, hands, rights
+from test_deploy_sagemaker import Counted, Watched, compiled, full, hands, rights
 from test_sagemaker_endpoint import ENDPOINT, route, wake
 
 from ctc.compiler.bundle import Bundle
@@ -28,7 +28,6 @@ from ctc.targets import sagemaker
 from ctc.targets.sagemaker.deploy import SageMakerHands, connect
 from ctc.targets.sagemaker.endpoint import HostedEndpoint
 from ctc.targets.sagemaker.in_service import service_services
-from ctc.targets.sagemaker.session import Session
 from ctc.targets.sagemaker.stores import S3ObjectStore
 
 REGION = "eu-north-1"
@@ -67,7 +66,7 @@ def changed(folder: Path, pattern: str, instead: str) -> tuple[System, Bundle]:
 
 
 def woken(made: tuple[System, Bundle], *traffic: tuple[int, float]) -> None:
-    session = Session(REGION)
+    session = Counted(REGION)
     wake(session, S3ObjectStore(session, made[0].root), route(*traffic))  # type: ignore[arg-type]
 
 
