@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -59,8 +61,15 @@ def bootstrap(made: tuple[System, Bundle]) -> None:
         for line in block.splitlines():
             _, service, verb, *words = shlex.split(line)
             if service != "secretsmanager":
-                client = boto3.client("s3" if service == "s3api" else service, region_name=region)
+                reached = os.environ.get("AWS_ENDPOINT_URL")
+                client = _client("s3" if service == "s3api" else service, region, reached)
                 getattr(client, verb.replace("-", "_"))(**_arguments(client, verb, words, files))
+
+
+@functools.cache
+def _client(service: str, region: str, endpoint: str | None) -> Any:
+    """Opening one takes longer than all that it is asked here."""
+    return boto3.client(service, region_name=region, endpoint_url=endpoint)
 
 
 def _arguments(client: Any, verb: str, words: list[str], files: Mapping[str, str]) -> dict[str, Any]:

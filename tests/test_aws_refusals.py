@@ -335,6 +335,7 @@ def test_a_deploy_tells_it_in_words(name: str, account: list[tuple[str, str]]) -
     assert caught.value.message.startswith("thing/new: ")
 
 
+@pytest.mark.soak
 def test_moto_alone_would_take_them_or_tell_them_otherwise(account: list[tuple[str, str]]) -> None:
     """Each rule is needed; where moto refuses the same by itself, the row says so."""
     taken: list[str] = []

@@ -15,7 +15,7 @@ from aws_refusals import strict
 from cloud import Clock, deploy, destroy, planned
 from moto import mock_aws
 from sagemaker_system import full_system
-from test_deploy_sagemaker import Watched, compiled, full, hands, rights
+from test_deploy_sagemaker import Counted, Watched, compiled, full, hands, rights
 from test_sagemaker_endpoint import ENDPOINT, route, wake
 
 from ctc.compiler.bundle import Bundle
@@ -28,10 +28,10 @@ from ctc.targets import sagemaker
 from ctc.targets.sagemaker.deploy import SageMakerHands, connect
 from ctc.targets.sagemaker.endpoint import HostedEndpoint
 from ctc.targets.sagemaker.in_service import service_services
-from ctc.targets.sagemaker.session import Session
 from ctc.targets.sagemaker.stores import S3ObjectStore
 
 REGION = "eu-north-1"
+REQUEST = "s3://acme-ct/smoke.json"
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def changed(folder: Path, pattern: str, instead: str) -> tuple[System, Bundle]:
 
 
 def woken(made: tuple[System, Bundle], *traffic: tuple[int, float]) -> None:
-    session = Session(REGION)
+    session = Counted(REGION)
     wake(session, S3ObjectStore(session, made[0].root), route(*traffic))  # type: ignore[arg-type]
 
 
@@ -193,12 +193,26 @@ def test_a_server_that_the_service_cannot_host_is_told_before_anything_is_asked(
     assert sagemaker.emit(system) == bundle
 
 
-def test_a_request_that_no_wake_could_read_is_told_before_anything_is_asked(
-    made: tuple[System, Bundle], tmp_path: Path
-) -> None:
+def test_a_request_that_no_wake_could_read_is_told_before_anything_is_asked(made: tuple[System, Bundle]) -> None:
     with pytest.raises(CtcError) as caught:
         connect(*made)
     assert "the smoke step's request smoke.json is a file of this machine" in caught.value.message
     assert f"{made[0].root}/requests/smoke.json" in caught.value.help
-    there = changed(tmp_path / "there", "request: smoke.json", "request: s3://acme-ct/smoke.json")
-    assert "endpoint/api" in {item.address for item in connect(*there).desired()}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "instead", "said"),
+    [
+        (r"    - smoke: .*\n", "", "the limits errors, slow are judged by the request of a `smoke` step"),
+        ("request: smoke.json", f"request: {REQUEST}", "rollout.steps.1: nobody sees what a mirror answers"),
+        (r"(?s)request: smoke.json(.*?)    - mirror: 10%\n      for: 2h\n", rf"request: {REQUEST}\1", ""),
+    ],
+    ids=["unasked", "mirror", "good"],
+)
+def test_a_rollout_that_wakes_could_not_judge_is_refused(pattern: str, instead: str, said: str, tmp_path: Path) -> None:
+    there = changed(tmp_path, pattern, instead)
+    if said:
+        with pytest.raises(CtcError, match=re.escape(said)):
+            connect(*there)
+    else:
+        assert "endpoint/api" in {item.address for item in connect(*there).desired()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ctc import targets
+from ctc.package.wheel import wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,6 +41,17 @@ def test_the_wheel_owns_one_name_and_holds_every_target(built: Path) -> None:
     for file in (ROOT / "ctc" / "cost" / "prices").glob("*.csv"):
         assert file.relative_to(ROOT).as_posix() in names
     assert wheel.name.startswith("ctc_compiler-")
+
+
+def test_the_wheel_that_ctc_writes_of_itself_is_this_one(built: Path) -> None:
+    """What `ctc package` puts into our image: file by file, byte by byte."""
+    [published] = built.glob("*.whl")
+    name, content = wheel()
+    assert name == published.name
+    with zipfile.ZipFile(io.BytesIO(content)) as ours, zipfile.ZipFile(published) as other:
+        held = [{item for item in archive.namelist() if ".dist-info/" not in item} for archive in (ours, other)]
+        assert held[0] == held[1]
+        assert [item for item in sorted(held[0]) if ours.read(item) != other.read(item)] == []
 
 
 def test_the_sdist_holds_what_the_wheel_is_built_from(built: Path) -> None:

@@ -11,12 +11,10 @@ from typing import Any
 from ctc.compiler.bundle import Bundle
 from ctc.compiler.ir import System
 from ctc.deploy.resource import Live, Recorded, Resource
-from ctc.diagnostics import CtcError
 from ctc.steps.ports import ObjectStore, StateStore
 from ctc.targets.sagemaker import hosting, identities, kinds, names
 from ctc.targets.sagemaker.pipeline import parameter_name
 from ctc.targets.sagemaker.resources import tags
-from ctc.targets.sagemaker.serving import CONTRACT, requests, rolled, rolling
 from ctc.targets.sagemaker.session import Exists, Missing, Session
 from ctc.targets.sagemaker.stores import S3ObjectStore, S3StateStore, keys
 
@@ -35,19 +33,7 @@ _FIXED = {
 
 def connect(system: System, bundle: Bundle) -> SageMakerHands:
     """CtcError if boto3 is not installed, or the spec asks for what a deployed wake cannot do."""
-    server = rolling(system)
-    if server is not None and not rolled(system):
-        port, health, route = CONTRACT
-        raise CtcError(
-            f"SageMaker hosts no server like {server}, and the rollout moves its traffic",
-            f"let it answer {health} and {route} on port {port}, or leave `rollout` out in what is deployed here",
-        )
-    for request in requests(system):
-        if not request.startswith("s3://"):
-            raise CtcError(
-                f"the smoke step's request {request} is a file of this machine, and wakes run in the service",
-                f"put it into the bucket and name it: {system.root}/requests/{request.rpartition('/')[2]}",
-            )
+    hosting.require_hosted(system)
     return SageMakerHands(system, bundle, Session(names.region(system)))
 
 

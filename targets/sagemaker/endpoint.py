@@ -62,8 +62,9 @@ class HostedEndpoint:
         self._settle(name)
 
     def smoke(self, server: Server, version: Version, smoke: Smoke) -> LimitAnswer:
-        """Asks the version's own variant, whatever its share is."""
+        """Asks the version's own variant, whatever its share is. One that is not up is brought up, and asked later."""
         try:
+            self._bring_up(server, version)
             endpoint, body = self._variant(server.name, version), self._request(smoke.request)
             status, text = self._ask(endpoint, version, body)
         except StepFailed as error:
@@ -96,6 +97,14 @@ class HostedEndpoint:
             else:
                 failures[f"status {status}"] = failures.get(f"status {status}", 0) + 1
         return Answered(tuple(sorted(seconds)), dict(sorted(failures.items())))
+
+    def _bring_up(self, server: Server, version: Version) -> None:
+        """Makes a version ready that has no traffic yet; who has some stays as it is."""
+        standing = self._wanted.read(server.name)
+        if standing is None or version.version in standing.ready or standing.mirror:
+            return
+        now = Route("", server.name, tuple(sorted(standing.traffic.items())), by=standing.by)
+        self.route(server, [version], now, standing.since)
 
     def _settle(self, name: str) -> None:
         """Asks the service for what is wanted. While it changes an endpoint it takes nothing: the next wake goes on."""

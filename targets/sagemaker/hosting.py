@@ -13,8 +13,9 @@ from typing import Any
 from ctc.compiler.bundle import as_json
 from ctc.compiler.ir import System
 from ctc.deploy.resource import CloudError, Live, Resource
+from ctc.diagnostics import CtcError
 from ctc.targets.sagemaker.endpoint import bodies_key, made_key
-from ctc.targets.sagemaker.serving import rolled
+from ctc.targets.sagemaker.serving import CONTRACT, rolled, rollout_of
 from ctc.targets.sagemaker.session import Missing, Session
 from ctc.targets.sagemaker.stores import parse, place, put
 
@@ -24,6 +25,41 @@ def bodies(system: System, files: Mapping[str, bytes]) -> Iterator[tuple[str, di
     for server in rolled(system):
         kinds = ("config", "endpoint", "model")
         yield server.name, {kind: json.loads(files[f"serving/{server.name}/{kind}.json"]) for kind in kinds}
+
+
+def require_hosted(system: System) -> None:
+    """CtcError for a rollout that wakes could not carry out here: it would be given up each time, or hang."""
+    rollout = rollout_of(system)
+    if rollout is None:
+        return
+    if not rolled(system):
+        port, health, route = CONTRACT
+        raise CtcError(
+            f"SageMaker hosts no server like {rollout['serving']}, and the rollout moves its traffic",
+            f"let it answer {health} and {route} on port {port}, or leave `rollout` out in what is deployed here",
+        )
+    steps = rollout["steps"]
+    requests = [str(step["request"]) for step in steps if step["kind"] == "smoke"]
+    for request in requests:
+        if not request.startswith("s3://"):
+            raise CtcError(
+                f"the smoke step's request {request} is a file of this machine, and wakes run in the service",
+                f"put it into the bucket and name it: {system.root}/requests/{request.rpartition('/')[2]}",
+            )
+    asked = [limit["name"] for limit in rollout["limits"] if limit["kind"] != "drift"]
+    if asked and not requests:
+        raise CtcError(
+            f"the limits {', '.join(asked)} are judged by the request of a `smoke` step, and there is none",
+            "add one before the others, with a request in S3",
+        )
+    for number, step in enumerate(steps):
+        seen = [*asked, *(gate["name"] for gate in step.get("gates", ()) if gate["kind"] != "drift")]
+        if step["kind"] == "mirror" and seen:
+            raise CtcError(
+                f"rollout.steps.{number}: nobody sees what a mirror answers on SageMaker, so {', '.join(seen)} "
+                "could not be judged while it lasts, and each rollout would be given up there",
+                "leave the mirror out, or begin with a small share of traffic instead",
+            )
 
 
 class Endpoints:

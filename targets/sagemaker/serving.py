@@ -34,20 +34,13 @@ def hosted(system: System) -> tuple[Server, ...]:
 
 def rolling(system: System) -> str | None:
     """The server between whose versions a rollout moves the traffic; None where nothing rolls out."""
-    rollout = _rollout(system)
+    rollout = rollout_of(system)
     return None if rollout is None else str(rollout["serving"])
 
 
 def rolled(system: System) -> tuple[Server, ...]:
     """That server, if the service can host it: a wake makes its endpoint."""
     return tuple(server for server in hosted(system) if server.name == rolling(system))
-
-
-def requests(system: System) -> list[str]:
-    """The files that hold the requests of its smoke steps."""
-    rollout = _rollout(system)
-    steps = [] if rollout is None else rollout["steps"]
-    return [str(step["request"]) for step in steps if step["kind"] == "smoke"]
 
 
 def documents(system: System) -> dict[str, dict[str, Any]]:
@@ -58,7 +51,7 @@ def documents(system: System) -> dict[str, dict[str, Any]]:
         made[f"{folder}/model.json"] = _model(system, server)
         made[f"{folder}/config.json"] = _config(system, server, [_variant(system, server, LIVE, 1.0)])
         made[f"{folder}/endpoint.json"] = {**_endpoint(system, server), "Tags": tags(system)}
-        rollout = _rollout(system)
+        rollout = rollout_of(system)
         if rollout is not None and rollout["serving"] == server.name:
             made |= {f"{folder}/rollout/{name}.json": body for name, body in _steps(system, server, rollout).items()}
     return made
@@ -69,7 +62,8 @@ def machine(server: Server) -> InstanceType | None:
     return smallest(server.resources, training=True)
 
 
-def _rollout(system: System) -> Mapping[str, Any] | None:
+def rollout_of(system: System) -> Mapping[str, Any] | None:
+    """The section of the wake's document; None where nothing rolls out."""
     [wake] = system.wake.steps()
     document: Mapping[str, Any] = wake.document or {}
     found: Mapping[str, Any] | None = document["policy"]["triggers"]["rollout"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 from cloud import Killed
 from sagemaker_system import full_system
+from test_rollout_step import NEW, OLD, SMOKE, Wake, traffic
 
 from ctc.policy.actions import Route, Smoke
-from ctc.policy.state import Version
+from ctc.policy.evidence import Health
+from ctc.policy.rollout import smoke_key
+from ctc.policy.state import State, Version
 from ctc.steps.local import FileObjectStore
 from ctc.steps.ports import Server
 from ctc.steps.task import StepFailed
@@ -359,7 +362,9 @@ def test_a_smoke_test_asks_the_version_itself(asked: tuple[Hosting, HostedEndpoi
     service.status = 500
     found = smoke(endpoint, request)
     assert found.answer == "fail" and "500, 200 was expected: no such column" in found.reason
-    assert smoke(endpoint, request, 7).answer == "not_evaluable"
+    assert "is Updating" in smoke(endpoint, request, 7).reason, "it is brought up first"
+    service.settled()
+    assert service.weights() == {"v1": 1.0, "v2": 0.0, "v7": 0.0}
     assert "name a file in S3" in smoke(endpoint, f"{request}.gone").reason
     service.endpoints[ENDPOINT]["EndpointStatus"] = "Updating"
     assert "is Updating" in smoke(endpoint, request).reason
@@ -385,3 +390,61 @@ def test_a_shadow_is_not_asked(objects: FileObjectStore, asked: tuple[Hosting, H
     service.settled()
 
     assert "a shadow, which answers nobody" in smoke(endpoint, request).reason
+
+
+def test_wakes_of_a_whole_rollout_leave_what_the_state_says(
+    deployed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each wake judges, acts and repairs as in a job; the service finishes what it was asked between two wakes."""
+    monkeypatch.setattr(hosted, "RATE", 1e6)
+    request = tmp_path / "smoke.json"
+    request.write_text("{}")
+    limit = {"name": "errors", "kind": "error_rate", "arguments": {"max": 0.01}}
+    steps = ({**SMOKE, "request": str(request)}, traffic(0.1), traffic(1.0))
+    woken, service = Wake(tmp_path, *steps, limits=[limit]), Hosting()
+    woken.objects.put(bodies_key("api"), deployed)
+    endpoint = HostedEndpoint(service, woken.objects)  # type: ignore[arg-type]
+    woken.services = replace(woken.services, endpoint=endpoint)
+
+    def repaired(state: State, hour: float) -> Health | None:
+        rollouts = woken.at(hour)
+        health = rollouts.health(state)
+        rollouts.repair(state)
+        service.settled()
+        return health
+
+    old, new = (replace(version, uri=f"s3://acme-ct/{version.uri}") for version in (OLD, NEW))
+
+    def rolling(step: int) -> State:
+        return woken.state(step, champion=old, candidate=new)
+
+    alone = State(champion=old)
+    repaired(alone, 0)
+    repaired(alone, 1)
+    assert service.weights() == {"v3": 1.0}
+    beginning = rolling(0)
+    position = beginning.rollout
+    assert position is not None
+    asking = Smoke(smoke_key(position), "api", "4", str(request), 200)
+    woken.at(2).apply(asking, beginning)
+    told = repaired(beginning, 2)
+    assert told is not None and told.smoke is not None and told.smoke.answer == "not_evaluable"
+    assert service.weights() == {"v3": 1.0, "v4": 0.0}, "it is up, and has no traffic"
+    woken.at(3).apply(asking, beginning)
+    told = woken.at(4).health(beginning)
+    assert told is not None and told.smoke is not None and told.smoke.answer == "pass"
+    for step, weights in ((1, {"v3": 0.9, "v4": 0.1}), (2, {"v3": 0.0, "v4": 1.0})):
+        repaired(rolling(step), 5 + step)
+        assert service.weights() == weights
+        health = repaired(rolling(step), 5.5 + step)
+        assert health is not None and [answer.answer for answer in health.answers] == ["pass"]
+    service.status = 503
+    health = repaired(rolling(2), 9)
+    assert health is not None and [answer.answer for answer in health.answers] == ["fail"]
+
+    back = State(champion=old, previous=new)
+    repaired(back, 10)
+    repaired(back, 11)
+    repaired(back, 12)
+    assert service.weights() == {"v3": 1.0}
+    assert (len(service.configs), len(service.models)) == (1, 1)
