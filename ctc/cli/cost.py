@@ -36,7 +36,8 @@ class Asked:
     environment: str | None
     targets: tuple[str, ...]
     regions: dict[str, str]
-    records: tuple[Record, ...]
+    records: tuple[Record, ...] | None
+    """None where none were asked for."""
 
 
 @click.command()
@@ -98,7 +99,7 @@ def cost(
     book = _book(prices)
     if book is None:
         return SPEC_ERRORS
-    read = () if records is None else read_files(records)
+    read = None if records is None else read_files(records)
     asked = Asked(book, environment, targets, dict(map(_region, regions)), read)
     found, refused = [], False
     for document in documents(specs):
@@ -198,8 +199,8 @@ def _estimate(spec: Spec, target: str, asked: Asked) -> tuple[Estimate, tuple[Ve
     from ctc.cost.estimate import estimate
     from ctc.cost.records import recorded_of
 
-    recorded = recorded_of(spec, target, asked.records)
-    if asked.records and not recorded.attempts:
+    recorded = recorded_of(spec, target, asked.records or ())
+    if asked.records is not None and not (recorded.attempts or recorded.seconds):
         click.echo(f"warning: no record is of {spec.model_name}, {spec.environment}, {target}", err=True)
     found = estimate(spec, target, asked.book, recorded, asked.regions.get(target))
     return found, verdicts(spec, found, asked.book)

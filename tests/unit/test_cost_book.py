@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 
 import pytest
@@ -46,6 +47,30 @@ def test_every_source_is_used() -> None:
 
 def test_spot_is_never_dearer_than_on_demand() -> None:
     assert [item for item in PRICES if item.spot is not None and not 0 < item.spot <= item.price] == []
+
+
+def test_derived_prices_are_what_they_are_derived_from() -> None:
+    """Each says its operands: the number is computed again from them."""
+    counts = {"usual": 0, "spot": 0}
+    for item in PRICES:
+        usual = re.match(r"derived: (?:EC2|GCE) ([\d.]+) x ([\d.]+)", item.how)
+        assert bool(usual) == item.how.startswith("derived")
+        if usual:
+            counts["usual"] += 1
+            assert item.price == pytest.approx(float(usual[1]) * float(usual[2]), rel=2e-5), item.item
+        ratio = re.search(r"ml price x EC2 spot/on-demand ([\d.]+)", item.how)
+        spare = re.search(r"GCE spot ([\d.]+) \+ 0.15 x GCE on-demand", item.how)
+        if ratio or spare or "0.20 x on-demand" in item.how:
+            counts["spot"] += 1
+            assert item.spot is not None
+            if ratio:
+                # The ratio is written with three digits.
+                assert item.spot == pytest.approx(item.price * float(ratio[1]), rel=2e-3), item.item
+            elif usual and spare:
+                assert item.spot == pytest.approx(float(spare[1]) + 0.15 * float(usual[1]), rel=2e-5), item.item
+            elif not spare:
+                assert item.spot == pytest.approx(0.2 * item.price, rel=2e-5), item.item
+    assert min(counts.values()) > 300
 
 
 def test_larger_machines_of_a_family_cost_more() -> None:

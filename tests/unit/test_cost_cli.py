@@ -202,6 +202,10 @@ def test_records_of_somebody_else(tmp_path: Path, capsys: pytest.CaptureFixture[
     _, _, err = ctc(capsys, MINIMAL, "--target", "sagemaker", "--records", file)
     assert "no record is of late-parcels, default, sagemaker" in err
 
+    (tmp_path / "empty").mkdir()
+    _, _, err = ctc(capsys, MINIMAL, "--target", "sagemaker", "--records", tmp_path / "empty")
+    assert "no record is of late-parcels, default, sagemaker" in err
+
     code, _, err = ctc(capsys, MINIMAL, "--records", tmp_path / "nowhere")
     assert code == 3
     assert "there is no" in err

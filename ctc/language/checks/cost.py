@@ -145,6 +145,33 @@ def the_budget_lasts(spec: Spec) -> Iterator[Finding]:
             return
 
 
+@check("CT407", "a stated duration that cannot be", Severity.WARNING)
+def durations_can_be(spec: Spec) -> Iterator[Finding]:
+    if spec.cost is None:
+        return
+    durations, timeout, prepare = spec.cost.durations, spec.training.timeout, spec.prepare
+    latency = any(gate.kind == "latency" for gate in spec.promotion.gates)
+    batch = any(serving.batch is not None for serving in spec.serving)
+    steps = (
+        ("train", timeout, "training.timeout", ""),
+        ("predict", timeout, "training.timeout", ""),
+        ("batch", timeout, "training.timeout", "" if batch else "no batch job under `serving`"),
+        ("prepare", prepare.timeout if prepare else None, "prepare.timeout", "" if prepare else "no `prepare`"),
+        ("measure", None, "", "" if latency else "no latency gate"),
+    )
+    for key, limit, path, missing in steps:
+        stated = getattr(durations, key)
+        if stated is not None and missing:
+            yield Finding(f"cost.durations.{key}", f"nothing takes that time: there is {missing}", "remove it")
+        elif stated is not None and limit is not None and stated > limit:
+            yield Finding(
+                f"cost.durations.{key}",
+                f"a try that takes {written(stated)} is stopped after {written(limit)}",
+                f"write what it usually takes, at most {written(limit)}, or a longer `timeout`",
+                (path, "ends each try"),
+            )
+
+
 @check("CT403", "a notification of what cannot happen", Severity.WARNING)
 def notified_events_can_happen(spec: Spec) -> Iterator[Finding]:
     reasons = _impossible(spec)
