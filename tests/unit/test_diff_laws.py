@@ -27,7 +27,7 @@ from ctc.language.spans import Path as Place
 
 SPECS = sorted((Path(__file__).resolve().parent.parent.parent / "specs").glob("*.yaml"))
 FEW = settings(
-    max_examples=25,
+    max_examples=18,
     deadline=None,
     derandomize=True,
     database=None,
