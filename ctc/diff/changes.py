@@ -67,7 +67,11 @@ def _is_of(effect: Effect, change: Difference, written: Sequence[Difference]) ->
 
 def _depends_on_target(item: Difference) -> bool:
     """Whether it is a variable, or refers to one: a target may have a value of its own for it."""
-    return item.path[0] in ("variables", "environments", "targets") or "${" in f"{item.was!r}{item.now!r}"
+    return item.path[0] in ("variables", "environments", "targets") or _refers(item)
+
+
+def _refers(item: Difference) -> bool:
+    return "${" in f"{item.was!r}{item.now!r}"
 
 
 def _change(
@@ -75,7 +79,8 @@ def _change(
 ) -> Change:
     plain = [it for it in felt if it.difference == item]
     rest = tuple(_holds(it, states) for it in felt if it.difference != item)
-    elsewhere = item.path[0] in _ELSEWHERE or _is_variable(item.path)
+    # What refers to a variable has no direction by itself: what it comes to has.
+    elsewhere = item.path[0] in _ELSEWHERE or _is_variable(item.path) or (_refers(item) and bool(rest))
     whole = _is_whole_environment(item, base, head)
     own = meaning(item.path, item.was, item.now, renamed=item.renamed)
     means = [holds.meaning for holds in rest] + ([] if elsewhere and not whole else [own])
@@ -100,7 +105,9 @@ def _is_whole_environment(item: Difference, base: Document, head: Document) -> b
 
 def _without_effect(item: Difference) -> Meaning:
     if item.path[0] == "variables":
-        return Meaning(Kind.COSMETIC, Level.LOW, "nothing that is compiled uses it, or every environment overrides it")
+        return Meaning(Kind.COSMETIC, Level.LOW, "nothing that is compiled changes by it")
+    if _refers(item):
+        return Meaning(Kind.COSMETIC, Level.LOW, "the same value results: nothing that is compiled changes")
     return Meaning(Kind.COSMETIC, Level.LOW, "every environment overrides it: nothing that is compiled changes")
 
 

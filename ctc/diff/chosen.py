@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctc.diagnostics import CtcError
-from ctc.diff.git import NoSuchCommit, Repository, Revision
+from ctc.diff.git import Repository, Revision
 from ctc.diff.named import named_by
 from ctc.diff.sides import Commit, Folder, Side, below
 
@@ -159,6 +159,3 @@ def _is_same(base: Side, head: Side, spec: str) -> bool:
     return all(
         path in base.paths() and path in head.paths() and base.identity(path) == head.identity(path) for path in named
     )
-
-
-__all__ = ["WORKING_TREE", "Chosen", "NoSuchCommit", "Wrong", "choose"]

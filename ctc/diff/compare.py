@@ -18,6 +18,7 @@ from ctc.diff.sides import Side
 from ctc.language.load import FIRST_ROW, load_each, load_spec
 from ctc.language.render import environments_of, rows_of
 from ctc.language.source import Document, read
+from ctc.report import masked
 
 MOST_COMPILED = 12
 """Specs, or groups of specs that changed alike, whose bundles are compiled and compared."""
@@ -258,4 +259,5 @@ def _deepened(work: tuple[SpecDiff, _Pair, datetime | None]) -> SpecDiff:
 
 def _invalid_base(errors: Sequence[Diagnostic]) -> str:
     more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-    return f"the former spec had errors, so what it compiled to is not told: {errors[0].code} {errors[0].message}{more}"
+    first = f"{errors[0].code} {masked(errors[0].message)}"
+    return f"the former spec had errors, so what it compiled to is not told: {first}{more}"

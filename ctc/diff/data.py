@@ -25,7 +25,7 @@ def as_json(report: Report) -> str:
         "unchanged": report.unchanged,
         "specs": [_spec(spec) for spec in report.specs],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _spec(spec: SpecDiff) -> dict[str, Any]:

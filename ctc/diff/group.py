@@ -45,11 +45,12 @@ def _told(spec: SpecDiff) -> bool:
 
 
 def headline(report: Report) -> str:
-    """`2 specs changed, 1 added, 3,412 unchanged`."""
+    """`2 specs changed, 3,412 unchanged`."""
     counts = {word: sum(spec.verb == verb for spec in report.specs) for verb, word in _WORDS.items()}
     counts["unchanged"] = report.unchanged
-    told = [f"{number:,} {word}" for word, number in counts.items() if number or word == "unchanged"]
-    return ", ".join(told)
+    (word, number), *rest = [item for item in counts.items() if item[1]] or [("unchanged", 0)]
+    first = f"{number:,} {'spec' if number == 1 else 'specs'} {word}"
+    return ", ".join([first, *(f"{number:,} {word}" for word, number in rest)])
 
 
 def levels(report: Report) -> str:

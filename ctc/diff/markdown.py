@@ -32,7 +32,6 @@ class _Section:
 
     head: str
     rows: tuple[str, ...]
-    foot: str
     folded: str
 
 
@@ -55,10 +54,10 @@ def _fitted(opening: str, sections: list[_Section]) -> str:
     seen: list[str] = []
     cut_rows = cut_groups = cut_folds = 0
     for section in sections:
-        left -= _size(section.head) + _size(section.foot)
+        left -= _size(section.head)
         if left < 0:
             cut_groups, cut_rows = cut_groups + 1, cut_rows + len(section.rows)
-            left += _size(section.head) + _size(section.foot)
+            left += _size(section.head)
             seen.append("")
             continue
         rows = []
@@ -67,7 +66,7 @@ def _fitted(opening: str, sections: list[_Section]) -> str:
                 left -= _size(row)
                 rows.append(row)
         cut_rows += len(section.rows) - len(rows)
-        seen.append(section.head + "".join(rows) + section.foot)
+        seen.append(section.head + "".join(rows))
     text = opening
     for section, visible in zip(sections, seen, strict=True):
         fits = bool(visible) and _size(section.folded) <= left
@@ -107,11 +106,11 @@ def _section(group: Group) -> _Section:
     head += "".join(f"{prose(line)}\n\n" for line in said if line)
     if spec.is_invalid:
         head += "The spec has errors, so nothing of it is compared:\n\n"
-        return _Section(head, tuple(f"- {prose(line)}\n" for line in sentences.errors_of(spec)), "", "")
+        return _Section(head, tuple(f"- {prose(line)}\n" for line in sentences.errors_of(spec)), "")
     rows = tuple(_row(change) for change in group.changes)
     if rows:
         head += "| | place | was | now | why it matters |\n|---|---|---|---|---|\n"
-    return _Section(head, rows, "", _folded(group))
+    return _Section(head, rows, _folded(group))
 
 
 def _title(group: Group) -> str:

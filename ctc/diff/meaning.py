@@ -145,7 +145,7 @@ def pattern(path: Path) -> str:
 def is_entity(path: Path) -> bool:
     """Whether what stands at a place comes and goes as a whole: the table says what its coming means."""
     rule = rule_at(path)
-    return rule is not None and not ({"added", "removed", "any"}.isdisjoint(rule.means))
+    return rule is not None and not {"added", "removed", "any"}.isdisjoint(rule.means)
 
 
 def meaning(path: Path, was: Any, now: Any, *, renamed: bool = False) -> Meaning:

@@ -20,6 +20,7 @@ from ctc.language.load import FIRST_ROW, load_spec
 from ctc.language.render import environments_of, rows_of
 from ctc.language.source import Document
 from ctc.language.spec import Spec
+from ctc.report import masked
 
 
 def outcome(
@@ -156,8 +157,8 @@ def _new_warnings(base: tuple[Diagnostic, ...], head: tuple[Diagnostic, ...]) ->
     known = {(item.code, item.message) for item in base}
     for item in head:
         if item.severity is Severity.WARNING and (item.code, item.message) not in known:
-            yield f"new warning {item.code}: {item.message}"
+            yield f"new warning {item.code}: {masked(item.message)}"
     left = {(item.code, item.message) for item in head}
     for item in base:
         if item.severity is Severity.WARNING and (item.code, item.message) not in left:
-            yield f"warning {item.code} is gone: {item.message}"
+            yield f"warning {item.code} is gone: {masked(item.message)}"
