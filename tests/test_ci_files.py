@@ -186,8 +186,8 @@ def test_github_says_what_a_change_means_in_one_comment(repository: Path, shell:
         run(script, repository, given)
 
     [second] = json.loads((repository / "comments.json").read_text())
-    assert "`0.6` | `0.55`" in first
-    assert "`0.6` | `0.5`" in second
+    assert "`0.6` → `0.55`" in first
+    assert "`0.6` → `0.5`" in second
     assert first in Path(shell["GITHUB_STEP_SUMMARY"]).read_text()
 
 
@@ -218,12 +218,12 @@ def test_gitlab_says_it_too(repository: Path, shell: Mapping[str, str]) -> None:
         "CI_MERGE_REQUEST_IID": "7",
     }
 
-    assert "`0.6` | `0.55`" in run("\n".join(review), repository, given)
+    assert "`0.6` → `0.55`" in run("\n".join(review), repository, given)
     for _ in range(2):
         run("\n".join(review), repository, {**given, "CTC_COMMENT_TOKEN": "secret"})
 
     [said] = json.loads((repository / "comments.json").read_text())
-    assert "`0.6` | `0.55`" in said
+    assert "`0.6` → `0.55`" in said
 
 
 def test_what_was_planned_is_deployed_and_nothing_else(repository: Path, shell: Mapping[str, str]) -> None:

@@ -109,7 +109,7 @@ def _section(group: Group) -> _Section:
         return _Section(head, tuple(f"- {prose(line)}\n" for line in sentences.errors_of(spec)), "")
     rows = tuple(_row(change) for change in group.changes)
     if rows:
-        head += "| | place | was | now | why it matters |\n|---|---|---|---|---|\n"
+        head += "| | what changes, and why it matters |\n|---|---|\n"
     return _Section(head, rows, _folded(group))
 
 
@@ -123,13 +123,12 @@ def _row(change: Change) -> str:
     where = ", ".join(
         part for part in (sentences.place_of(change), *map(prose, sentences.where_of(change.where))) if part
     )
-    place = code(change.path) + (f"<br>{where}" if where else "")
+    place = code(change.path) + (f", {where}" if where else "")
     why = prose(change.meaning.why) + "".join(f"<br>→ {_holds(item)}" for item in change.comes_to[:5])
     if len(change.comes_to) > 5:
         why += f"<br>→ and {len(change.comes_to) - 5} more places"
-    # Few columns: on a phone a wide table is read through a slit.
-    cells = (f"{_SIGNS[change.level]}<br>{change.kind}", place, was, now, why)
-    return f"| {' | '.join(cells)} |\n"
+    # Two columns: on a phone a wider table is read through a slit.
+    return f"| {_SIGNS[change.level]}<br>{change.kind} | {place}<br>{was} → {now}<br>{why} |\n"
 
 
 def _holds(item: Holds) -> str:
