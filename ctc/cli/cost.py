@@ -53,9 +53,7 @@ class Asked:
 )
 @click.option("--at", metavar="DATE", help=f"Warn of prices that are too old then. Default: {_EPOCH}, else no warning.")
 @click.option("--max-age", default="180d", show_default=True, metavar="AGE", help="From when on a price is too old.")
-@click.option(
-    "-o", "--output", "--format", type=click.Choice(["table", "markdown", "json"]), default="table", show_default=True
-)
+@click.option("-o", "--output", type=click.Choice(["human", "markdown", "json"]), default="human", show_default=True)
 def cost(
     specs: tuple[Path, ...],
     environment: str | None,
@@ -230,7 +228,7 @@ def _print(found: Sequence[tuple[Estimate, tuple[Verdict, ...]]], book: Book, ou
         return
     from ctc.cost.text import FORMATS, short
 
-    if len(found) > FULL and output == "table":
+    if len(found) > FULL and output == "human":
         click.echo(short([estimate for estimate, _ in found]), nl=False)
         return
     click.echo("\n".join(FORMATS[output](estimate, caps) for estimate, caps in found), nl=False)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ctc.diff.meaning import Level
     from ctc.diff.model import Report
 
-FORMATS = ("text", "markdown", "json", "github")
+FORMATS = ("human", "markdown", "json", "github")
 LEVELS = ("high", "medium", "low")
 
 
@@ -26,7 +26,7 @@ LEVELS = ("high", "medium", "low")
 @click.option("--at", metavar="INSTANT", help="The moment that next wakes are told from. Default: the commit's time.")
 @click.option("--fail-on", type=click.Choice(LEVELS), help="Exit 1 if a change matters so much, or more.")
 @click.option("--exit-code", is_flag=True, help="Exit 4 if anything changed.")
-@click.option("-o", "--output", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Choice(FORMATS), default="human", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead.")
 def diff(
     words: tuple[str, ...], at: str | None, fail_on: str | None, exit_code: bool, output: str, out: Path | None
@@ -62,7 +62,7 @@ def diff(
     failing = None if fail_on is None else _level(fail_on)
     _write(_formatted(report, output, failing, sources, to_file=out is not None), out)
     invalid = [item for spec in report.specs if spec.is_invalid for item in spec.findings]
-    if output in ("text", "markdown"):
+    if output in ("human", "markdown"):
         print_diagnostics(invalid, sources=sources)
     if invalid or (failing is not None and report.level >= failing):
         return SPEC_ERRORS

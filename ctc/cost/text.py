@@ -161,4 +161,4 @@ def _times(amount: Amount) -> str:
     return f"{amount.known:.4g}"
 
 
-FORMATS: dict[str, Callable[[Estimate, Sequence[Verdict]], str]] = {"table": table, "markdown": markdown}
+FORMATS: dict[str, Callable[[Estimate, Sequence[Verdict]], str]] = {"human": table, "markdown": markdown}

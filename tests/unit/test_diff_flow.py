@@ -306,11 +306,11 @@ def test_a_pull_request_from_branch_to_plan(
 @pytest.mark.parametrize(
     ("name", "output"),
     [
-        (b"\xff.yaml", "text"),
+        (b"\xff.yaml", "human"),
         (b"\xff.yaml", "json"),
         (b"a\nb.yaml", "github"),
         (b"`x`|<b>.yaml", "markdown"),
-        (" \u202e .yaml".encode(), "text"),
+        (" \u202e .yaml".encode(), "human"),
         (" \u202e .yaml".encode(), "markdown"),
     ],
 )
@@ -333,7 +333,7 @@ def test_a_file_of_any_name(
     assert "internal error" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("output", ["text", "markdown", "json", "github"])
+@pytest.mark.parametrize("output", ["human", "markdown", "json", "github"])
 def test_an_invalid_head_fails_in_every_format(
     committed: Path, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
