@@ -38,9 +38,9 @@ def documents(system: System) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for artifact in kubeflow.emit(system).artifacts:
         if artifact.path.startswith("pipelines/"):
-            found[artifact.path] = list(yaml.safe_load_all(artifact.content))
+            found[artifact.path] = list(yaml.load_all(artifact.content, yaml.CSafeLoader))
         elif artifact.path.endswith(".yaml"):
-            found[artifact.path] = yaml.safe_load(artifact.content)
+            found[artifact.path] = yaml.load(artifact.content, yaml.CSafeLoader)
         elif artifact.path.endswith(".json"):
             found[artifact.path] = json.loads(artifact.content)
     return found
