@@ -10,7 +10,8 @@ from ctc import targets as registry
 from ctc.cost.amounts import Range
 from ctc.cost.book import shipped
 from ctc.cost.compare import delta
-from ctc.cost.text import COLUMNS, money
+from ctc.cost.estimate import Estimate
+from ctc.cost.text import COLUMNS, NOT_ESTIMATED, money
 from ctc.diagnostics import Diagnostic, Severity
 from ctc.diff.model import Number, Outcome, Resources
 from ctc.diff.numbers import numbers_between
@@ -60,16 +61,24 @@ def cost_delta(base: Spec | None, head: Spec | None, target: str, where: str) ->
     A number that did not change is left out; what is not known is `not estimated`, and what is known in part `> 12.30`.
     """
     found = delta(base, head, shipped(), target)
-    return tuple(
-        Number(f"{target}: a {name}, {found.currency} ({' / '.join(COLUMNS)})", where, _amounts(was), _amounts(now))
+    told = [
+        (name, _amounts(item.before, was), _amounts(item.after, now))
         for item in found.changed
         for name, (was, now) in (("run", item.run), ("month", item.month))
-        if _amounts(was) != _amounts(now)
+    ]
+    return tuple(
+        Number(f"{target}: a {name}, {found.currency} ({' / '.join(COLUMNS)})", where, was, now)
+        for name, was, now in told
+        if was != now and {was, now} != {"none", NOT_ESTIMATED}
     )
 
 
-def _amounts(found: Range) -> str:
-    return " / ".join(map(money, found.columns))
+def _amounts(there: Estimate | None, found: Range) -> str:
+    """The three amounts, or the one word that is all of them; `none` where there is no such deployment."""
+    if there is None:
+        return "none"
+    words = [money(amount) for amount in found.columns]
+    return words[0] if len(set(words)) == 1 else " / ".join(words)
 
 
 def _states(base: Document | None, head: Document | None) -> tuple[State, ...]:

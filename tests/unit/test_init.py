@@ -522,4 +522,6 @@ def test_awkward_names_run_and_promote_a_first_model(tmp_path: Path, capsys: pyt
 
 def test_the_wheel_has_the_templates() -> None:
     folder = Path(ctc.__file__).parent / "init" / "templates"
-    assert {path.name for path in folder.iterdir()} == {"train.py.j2", "predict.py.j2", "predict_with.py.j2"}
+    scripts = {"train.py.j2", "predict.py.j2", "predict_with.py.j2"}
+    workflows = {"action.yml.j2", "github.yml.j2", "logins.yml.j2", "gitlab.yml.j2", "gitlab_login.yml.j2"}
+    assert {path.name for path in folder.iterdir()} == scripts | workflows

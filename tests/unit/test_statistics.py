@@ -237,7 +237,7 @@ def test_holm_by_hand(p_values: list[float], levels: list[float]) -> None:
 
 
 # Few examples: statsmodels collects the garbage of the whole process at each call.
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from([0.01, 0.05, 0.5]))
 def test_holm_rejects_all_where_statsmodels_does(p_values: list[float], level: float) -> None:
     rejected = multipletests(p_values, alpha=level, method="holm")[0]
