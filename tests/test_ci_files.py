@@ -33,10 +33,14 @@ import json, pathlib, sys
 words, kept = sys.argv[1:], pathlib.Path("comments.json")
 comments = json.loads(kept.read_text()) if kept.exists() else []
 assert words[0] == "api", words
+if any("/environments/" in word for word in words):
+    print(pathlib.Path("reviewers").read_text())
+    sys.exit()
 bodies = [word.removeprefix("body=@") for word in words if word.startswith("body=@")]
 body = pathlib.Path(bodies[0]).read_text() if bodies else None
 if "--jq" in words:
     assert 'startswith("<!-- ctc-diff -->")' in words[-1]
+    assert 'select(.user.login == "github-actions[bot]" and ' in words[-1]
     print("\\n".join(str(number) for number, text in enumerate(comments) if text.startswith("<!-- ctc-diff -->")))
 elif "PATCH" in words:
     comments[int(next(word for word in words if "/issues/comments/" in word).rpartition("/")[2])] = body
@@ -50,9 +54,16 @@ import json, pathlib, sys
 words, kept = sys.argv[1:], pathlib.Path("comments.json")
 comments = json.loads(kept.read_text()) if kept.exists() else []
 assert "PRIVATE-TOKEN: secret" in words
-address = next(word for word in words if word.startswith("https://gitlab.example/api/v4/projects/5/merge_requests/7/notes"))
-if "-X" not in words:
-    print(json.dumps([{"id": number, "body": text} for number, text in enumerate(comments)]))
+address = next(word for word in words if word.startswith("https://gitlab.example/api/v4/"))
+if address.endswith("/user"):
+    said, headers = {"id": 3}, ""
+elif "-X" not in words:
+    # Somebody else has written the mark before us, and a hundred notes come before ours.
+    assert address.partition("?")[0].endswith("/projects/5/merge_requests/7/notes")
+    page = int(address.rpartition("page=")[2])
+    others = [{"id": 900 + number, "author": {"id": 4}, "body": "<!-- ctc-diff --> mine"} for number in range(100)]
+    ours = [{"id": number, "author": {"id": 3}, "body": text} for number, text in enumerate(comments)]
+    said, headers = (others, "X-Next-Page: 2\\r\\n") if page == 1 else (ours, "X-Next-Page: \\r\\n")
 else:
     body = pathlib.Path(words[words.index("--data-urlencode") + 1].partition("@")[2]).read_text()
     if words[words.index("-X") + 1] == "PUT":
@@ -60,6 +71,10 @@ else:
     else:
         comments.append(body)
     kept.write_text(json.dumps(comments))
+    said, headers = {}, ""
+if "-D" in words:
+    pathlib.Path(words[words.index("-D") + 1]).write_text("HTTP/2 200\\r\\n" + headers)
+pathlib.Path(words[words.index("-o") + 1]).write_text(json.dumps(said))
 """
 
 
@@ -167,7 +182,7 @@ def test_no_job_may_more_than_it_needs(repository: Path) -> None:
     assert found["permissions"] == {}
     assert {name: job["permissions"] for name, job in found["jobs"].items()} == {
         "review": {"contents": "read", "pull-requests": "write"},
-        "plan": {"contents": "read", "id-token": "write"},
+        "plan": {"actions": "read", "contents": "read", "id-token": "write"},
         "deploy": {"contents": "read", "id-token": "write"},
     }
     assert found["jobs"]["deploy"]["needs"] == "plan"
@@ -229,7 +244,11 @@ def test_gitlab_says_it_too(repository: Path, shell: Mapping[str, str]) -> None:
 def test_what_was_planned_is_deployed_and_nothing_else(repository: Path, shell: Mapping[str, str]) -> None:
     [deployment] = workflow(repository)["jobs"]["deploy"]["strategy"]["matrix"]["include"]
     chosen = {"TARGET": deployment["target"], "ENVIRONMENT": deployment["environment"], "ROW": deployment["row"]}
-    [(plan, _)], [(deploy, _)] = scripts(repository, "plan"), scripts(repository, "deploy")
+    (plan, _), (approval, _) = scripts(repository, "plan")
+    [(deploy, _)] = scripts(repository, "deploy")
+    for reviewers, exits in (("0", 1), ("1", 0)):
+        (repository / "reviewers").write_text(reviewers)
+        run(approval, repository, {**shell, "NAME": "ctc-sagemaker"}, exits=exits)
 
     with prepared(repository / "ctc.yaml") as reached:
         given = {**shell, **reached, **chosen, "SPEC": "ctc.yaml"}

@@ -100,6 +100,8 @@ def _write_ci(spec: Path, service: Literal["github", "gitlab"], *, force: bool) 
     written = ci.write(found, force=force)
     for path in found:
         click.echo(f"{path}: {'written' if path in written else 'current'}")
+    for line in ci.what_else(spec, service):
+        click.echo(line, err=True)
     return OK
 
 

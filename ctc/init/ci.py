@@ -34,6 +34,20 @@ PINS = {
 }
 """Actions by the commits that their tags named on 2026-08-20: a tag can be moved, a commit cannot."""
 
+VARIABLES: dict[Service, dict[str, tuple[str, ...]]] = {
+    "github": {
+        "aws": ("CTC_AWS_ROLE",),
+        "google": ("CTC_GOOGLE_PROVIDER", "CTC_GOOGLE_ACCOUNT"),
+        "azure": ("CTC_AZURE_CLIENT", "CTC_AZURE_TENANT", "CTC_AZURE_SUBSCRIPTION"),
+    },
+    "gitlab": {
+        "aws": ("AWS_ROLE_ARN",),
+        "google": ("CTC_GOOGLE_CONFIG", "CTC_GOOGLE_AUDIENCE"),
+        "azure": ("AZURE_CLIENT_ID", "AZURE_TENANT_ID"),
+    },
+}
+"""The variables by which a job logs in without a key, by cloud."""
+
 CLOUDS = {"sagemaker": "aws", "vertex": "google", "azureml": "azure"}
 
 
@@ -73,6 +87,20 @@ def files(spec: Path, service: Service) -> dict[Path, str]:
         "regions": {cloud: _setting(spec, target, "region") for target, cloud in CLOUDS.items()},
     }
     return {root / path: _rendered(template, about) for path, template in FILES[service].items()}
+
+
+def what_else(spec: Path, service: Service) -> Iterator[str]:
+    """What somebody does once in the service's settings, a line each."""
+    deployments = tuple(_deployments(spec))
+    clouds = {CLOUDS[item.target] for item in deployments if item.target in CLOUDS}
+    if service == "github" and deployments:
+        named = ", ".join(f"ctc-{item.name}" for item in deployments)
+        yield f"in Settings, Environments: make {named}, each with required reviewers; they approve its plans"
+    if service == "gitlab":
+        yield "in .gitlab-ci.yml: include: {local: .gitlab/ctc.gitlab-ci.yml}"
+    for cloud in sorted(clouds):
+        names = VARIABLES[service][cloud]
+        yield f"in the variables of the repository: {', '.join(names)}; the role trusts this repository's tokens"
 
 
 def write(found: Mapping[Path, str], *, force: bool) -> tuple[Path, ...]:

@@ -39,7 +39,7 @@ def test_a_comment_has_our_markup_only(comment: Path) -> None:
     assert shown.count("<details>") == shown.count("</details>")
     for table in re.findall(r"<table>.*?</table>", shown, re.DOTALL):
         rows = [len(re.findall(r"<t[hd]", row)) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
-        assert set(rows) <= {3, 5}
+        assert set(rows) <= {2, 3}
         assert len(set(rows)) == 1
 
 
