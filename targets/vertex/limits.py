@@ -21,8 +21,8 @@ from ctc.targets.vertex.pipeline import job_seconds, launches_job, payload, pipe
 _V1 = "aiplatform.v1:GoogleCloudAiplatformV1"
 
 
-def _stated(value: int, field: str, said: str) -> Limit:
-    return Limit(value, f"discovery document {field}, revision 20261106", said=said, field=field)
+def _stated(value: int, field: str, said: str, revision: str = "20261106") -> Limit:
+    return Limit(value, f"discovery document {field}, revision {revision}", said=said, field=field)
 
 
 LIMITS: Mapping[str, Limit] = {
@@ -34,17 +34,36 @@ LIMITS: Mapping[str, Limit] = {
         f"{_V1}Schedule.displayName",
         "The name can be up to 128 characters long and can consist of any UTF-8 characters.",
     ),
-    "label": Limit(63, "Google Cloud, requirements for labels; Vertex AI takes 64, no sentence was at hand"),
-    "task cpu": Limit(96, "Vertex AI, machine types of pipelines: the most that a task may ask for; no sentence"),
-    "task memory": Limit(624, "Vertex AI, machine types of pipelines: in GiB; no sentence was at hand"),
+    "label": Limit(
+        63,
+        "Google Cloud, resource-manager/docs/labels-overview, requirements for labels; Vertex AI takes 64",
+        said="Values can be empty, and have a maximum length of 63 characters.",
+    ),
+    "task cpu": Limit(
+        96, "Vertex AI, pipelines/machine-types (Japanese), CPU_LIMIT", said="最大で 96 個の CPU を指定できます。"
+    ),
+    "task memory": Limit(
+        624,
+        "Vertex AI, pipelines/machine-types (Japanese), MEMORY_LIMIT; read as GiB",
+        said="最大 624 GB がサポートされます。",
+    ),
     "environment": _stated(100, f"{_V1}ContainerSpec.env", "Maximum limit is 100."),
-    "disk": Limit(64_000, "Compute Engine, size of a persistent disk in GB; no sentence was at hand"),
+    "disk": _stated(
+        64_000,
+        "notebooks.v2:DataDisk.diskSizeGb",
+        "The size of the disk in GB attached to this VM instance, up to a maximum of 64000 GB (64 TB).",
+        "20261006",
+    ),
     "runtime": _stated(7 * 86_400, f"{_V1}Scheduling.timeout", "The default is 7 days."),
     "replicas": _stated(
         1, f"{_V1}DedicatedResources.minReplicaCount", "This value must be greater than or equal to 1."
     ),
     "workflow": Limit(63, "Eventarc, the id of a trigger; Workflows takes 64; no sentence was at hand"),
-    "workflow memory": Limit(512 * 1024, "Workflows, quotas: variables of one execution, in bytes; no sentence"),
+    "workflow memory": Limit(
+        512 * 1024,
+        "Workflows, quotas (Japanese), as quoted by qiita.com/tetutetu214/items/7fe89b86ee0238f284f5; in bytes",
+        said="データ サイズ 512 KB 変数、引数、イベントの累積最大サイズ",
+    ),
 }
 """Counts, lengths in characters, runtimes in seconds. The longest runtime is a default: no maximum is published."""
 
