@@ -167,7 +167,7 @@ def _names(system: System) -> Iterator[Diagnostic]:
                 f"shorten the event's name: {LIMITS['workflow'].value} characters are the most, with what is before it",
             )
     for name, _, _ in system.wakes.crons:
-        length = len(f"{system.wake.name}-{name}-2")
+        length = len(f"{system.wake.name}-clocks-{name}-2")
         if length > LIMITS["display name"].value:
             message = f"the schedule of `{name}` has a name of {length} characters, Vertex AI takes "
             message += str(LIMITS["display name"].value)
