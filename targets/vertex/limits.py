@@ -108,10 +108,10 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = tuple(_settings(system))
     if settings:
         return settings
+    crons = (*_every(system), *_crons(system))
     found = [
         *_names(system),
-        *_every(system),
-        *_crons(system),
+        *(crons or _alike(system)),
         *_memory(system),
         *_outs(system),
         *_servers(system),
@@ -197,6 +197,21 @@ def _crons(system: System) -> Iterator[Diagnostic]:
                 f"{system.cron_path(name)}.cron",
                 "list the days of the month, or the days of the week, and leave the other field `*`",
             )
+
+
+def _alike(system: System) -> Iterator[Diagnostic]:
+    """Of two schedules called alike the service would keep one. Only for crons of which each has its schedules."""
+    owners: dict[str, str] = {}
+    for own, owner, _ in schedules.named(system):
+        if own in owners:
+            other = f"`{owners[own]}`" if owners[own] else "`wake_every`"
+            yield _error(
+                "CT372",
+                f"a schedule of {other} and one of `{owner}` would both be called `{system.wake.name}-{own}`",
+                system.cron_path(owner).removesuffix(".schedule"),
+                "rename it: the schedules of `x` are `x`, `x-2` and `clocks-x`, and the one of `wake_every` is `every`",
+            )
+        owners[own] = owner
 
 
 def _memory(system: System) -> Iterator[Diagnostic]:

@@ -24,12 +24,14 @@ def schedules(system: System, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
     They are called `every`, and as the triggers and `clocks-` and those, with `-2` and so on where one takes several.
     """
-    made = {}
-    for name, crons in (("every", every(system.wakes.every)), *_triggers(system)):
+    return {own: _schedule(system, own, cron, job) for own, _, cron in named(system)}
+
+
+def named(system: System) -> Iterator[tuple[str, str, str]]:
+    """What each schedule is called, whose it is (a cron's name, or nothing) and its cron. Two called alike are one."""
+    for owner, name, crons in (("", "every", every(system.wakes.every)), *_triggers(system)):
         for number, cron in enumerate(crons, 1):
-            own = name if number == 1 else f"{name}-{number}"
-            made[own] = _schedule(system, own, cron, job)
-    return made
+            yield name if number == 1 else f"{name}-{number}", owner, cron
 
 
 def parent(system: System) -> str:
@@ -89,10 +91,10 @@ def _list(values: Any, count: int) -> str:
     return "*" if len(values) == count else ",".join(map(str, sorted(values)))
 
 
-def _triggers(system: System) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _triggers(system: System) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for name, cron, zone in system.wakes.crons:
-        yield name, dialect(cron, zone)
-        yield f"clocks-{name}", at_clock_changes(cron, zone, system.wakes.every)
+        yield name, name, dialect(cron, zone)
+        yield name, f"clocks-{name}", at_clock_changes(cron, zone, system.wakes.every)
 
 
 def _schedule(system: System, name: str, cron: str, job: dict[str, Any]) -> dict[str, Any]:
