@@ -14,10 +14,12 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import everywhere
 import pytest
+from vertex_system import documents
 
 from ctc.compiler.lower import lower
 from ctc.language.cron import Cron
 from ctc.language.load import FIRST_ROW, load_spec
+from ctc.targets.vertex.check_bundle import check_bundle
 from ctc.targets.vertex.clocks import at_clock_changes
 from ctc.targets.vertex.schedules import dialect, every
 
@@ -187,3 +189,21 @@ def test_without_them_an_instant_would_be_missed() -> None:
         datetime(2027, 3, 28, 1, tzinfo=UTC),
         datetime(2027, 10, 31, 0, 30, tzinfo=UTC),
     }
+
+
+def test_a_bundle_holds_them_as_schedules_of_the_same_pipeline(tmp_path: Path) -> None:
+    text = everywhere.variant(next(path for path in everywhere.SPECS if path.stem == "everywhere"), "vertex")
+    assert "30 2 * * 1" in text
+    text = text.replace("30 2 * * 1", "30 2 * * 0").replace(
+        "\ntriggers:", "\ntrigger_policy: {wake_every: 1d}\ntriggers:", 1
+    )
+    (tmp_path / "spec.yaml").write_text(text)
+    loaded = load_spec(tmp_path / "spec.yaml", None, "vertex", FIRST_ROW)
+    assert loaded.spec is not None, loaded.diagnostics
+    made = documents(lower(loaded.spec, "vertex"))
+    crons = {path: body["cron"] for path, body in made.items() if path.startswith("schedules/")}
+
+    assert check_bundle(made) == []
+    assert set(crons) == {f"schedules/{own}.json" for own in ("every", "weekly", "clocks-weekly", "clocks-weekly-2")}
+    assert crons["schedules/weekly.json"] == "TZ=Europe/Oslo 30 2 * * 0"
+    assert crons["schedules/clocks-weekly.json"].startswith("TZ=UTC ")
