@@ -6,6 +6,8 @@ Those about deploying belong to another part, and those about a runner's conditi
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,78 @@ def test_scheduled_runs_keep_their_labels() -> None:
     for path, body in made.items():
         if path.startswith("schedules/"):
             assert body["createPipelineJobRequest"]["pipelineJob"]["labels"] == wanted
+
+
+def test_a_schedule_starts_the_pipeline_as_it_is_now() -> None:
+    """A schedule went on starting the version of the pipeline that it was made with."""
+    vertex, azureml, sagemaker = bundle("vertex"), bundle("azureml"), bundle("sagemaker")
+
+    for path, body in vertex.items():
+        if path.startswith("schedules/"):
+            assert body["createPipelineJobRequest"]["pipelineJob"] == vertex["pipelines/wake.json"]
+    for path, body in azureml.items():
+        if path.startswith("schedules/"):
+            assert Path(path).parent.joinpath(body["create_job"]).parts[-2:] == ("pipelines", "wake.yml")
+    for path, body in sagemaker.items():
+        if path.startswith("schedules/"):
+            assert body["Target"]["Arn"].endswith(":pipeline/late-parcels-wake")
+
+
+def test_names_that_people_read_hold_no_digest() -> None:
+    """What a tool knows its own resources by stood in the middle of their names."""
+    digest, shown = re.compile(r"(?=[0-9a-f]*[0-9])[0-9a-f]{8,}"), ("Name", "name", "displayName", "display_name")
+    seen = 0
+    for target in targets.NAMES:
+        for path, body in bundle(target).items():
+            if path.startswith(("schedules/", "recurring-run")):
+                names = [str(body[key]) for key in shown if key in body]
+                seen += len(names)
+                assert not any(map(digest.search, names)), path
+    assert seen >= 2 * len(targets.NAMES)
+
+
+@pytest.mark.parametrize("target", targets.NAMES)
+def test_triggers_whose_names_would_meet_are_refused_or_stay_apart(target: str, tmp_path: Path) -> None:
+    """Two were given the same name, and one of them was never made."""
+    names = ("every", "wake", "x", "x-2", "clocks-x")
+    crons = "\n".join(
+        f'  {name}: {{schedule: {{cron: "{number} 2 1 * 0", timezone: Europe/Oslo}}}}'
+        for number, name in enumerate(names)
+    )
+    old = '  weekly: {schedule: {cron: "30 2 * * 1", timezone: Europe/Oslo}}'
+    loaded = load_spec(changed(tmp_path, old, crons), None, target)
+    assert loaded.spec is not None, loaded.diagnostics
+    built = build(loaded.spec, targets.load(target))
+    errors = [item for item in built.diagnostics if item.severity.name == "ERROR"]
+
+    assert all(item.path.startswith("triggers.") for item in errors)
+    if not errors:
+        assert built.bundle is not None
+        text = b"".join(item.content for item in built.bundle.artifacts).decode()
+        assert all(name in text for name in names)
+    assert bool(errors) == (target in ("sagemaker", "vertex"))
+
+
+def test_a_service_s_count_is_met_by_the_compiler_and_not_by_a_run(tmp_path: Path) -> None:
+    """A hundred parameters went into an environment that takes less, which only a run told."""
+    values = "".join(f"    p{number}: {number}\n" for number in range(130))
+    spec = changed(tmp_path, "\nretraining:", f"  hyperparameters:\n{values}\nretraining:")
+    loaded = load_spec(spec, None, "sagemaker")
+    assert loaded.spec is not None, loaded.diagnostics
+    built = build(loaded.spec, targets.load("sagemaker"))
+
+    assert built.bundle is None
+    assert {item.path for item in built.diagnostics if item.severity.name == "ERROR"} == {"training.hyperparameters"}
+    assert any("130 hyperparameters: SageMaker takes 100" in item.message for item in built.diagnostics)
+
+
+def test_an_installation_brings_no_vendors_sdk() -> None:
+    """Two vendors' SDKs wanted different versions of one library, and could not be installed together."""
+    wanted = tomllib.loads((everywhere.ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[^a-z0-9-]", name.lower())[0] for name in wanted}
+
+    assert "click" in names
+    assert not any(name.startswith(("kfp", "google", "sagemaker", "boto", "azure", "kubernetes")) for name in names)
 
 
 @pytest.mark.parametrize("target", targets.NAMES)

@@ -15,6 +15,7 @@ from ctc.value import Value, frozen
 
 _MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 _WEEKDAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
+_NEAR = timedelta(weeks=2)
 _LONGEST = {month: calendar.monthrange(2024, month)[1] for month in range(1, 13)}
 
 
@@ -88,6 +89,10 @@ class Cron(Value):
                         last = instant
                         yield instant
 
+    def matches(self, wall: datetime) -> bool:
+        """Whether a wall-clock time, to the minute, is one of the expression's."""
+        return wall.hour in self.hours and wall.minute in self.minutes and self._on(wall.date())
+
     def never_fires(self) -> bool:
         """True if no year has such a day, as in `0 0 31 2 *`."""
         possible = any(day <= _LONGEST[month] for month in self.months for day in self.days)
@@ -98,6 +103,22 @@ class Cron(Value):
             return False
         by_month, by_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
         return by_month or by_week if self.either_day else by_month and by_week
+
+
+def clock_changes(zone: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, timedelta, timedelta]]:
+    """When a zone's clocks change in `(start, end]`: the UTC instant, and the offsets from UTC before and after it.
+
+    Two changes within two weeks that undo each other are not found: no zone has such. ValueError for a zone that does
+    not exist.
+    """
+    local, low = _zone(zone), start
+    before = _offset(low, local)
+    while low < end:
+        high = min(low + _NEAR, end)
+        after = _offset(high, local)
+        if after != before:
+            yield _shift(low, high, local), before, after
+        low, before = high, after
 
 
 def _values(word: str, field: _Field) -> frozenset[int]:
@@ -166,11 +187,15 @@ def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
 
 def _shift(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
     """The first instant, to the second, in `(low, high]` that has another UTC offset than `low`."""
-    offset = low.astimezone(zone).utcoffset()
+    offset = _offset(low, zone)
     while high - low > timedelta(seconds=1):
         middle = low + timedelta(seconds=(high - low) // timedelta(seconds=2))
-        if middle.astimezone(zone).utcoffset() == offset:
+        if _offset(middle, zone) == offset:
             low = middle
         else:
             high = middle
     return high
+
+
+def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
+    return instant.astimezone(zone).utcoffset() or timedelta(0)

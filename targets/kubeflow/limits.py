@@ -17,11 +17,31 @@ from ctc.targets.kubeflow.nodes import labels
 PIPELINE_NAME_LENGTH = Limit(
     128, "kfp 2.17 dsl/utils.py", said="A valid pipeline name should match ^[a-z0-9][a-z0-9-]{0,127}$."
 )
-NAMESPACE_LENGTH = Limit(63, "kubeflow/pipelines backend/src/common/util/length.go; RFC 1123 label; no sentence")
-PARAMETER_BYTES = Limit(10_000, "kubeflow/pipelines backend/src/apiserver consts.go, MaxParameterBytes; no sentence")
-UPLOAD_BYTES = Limit(32 * 1024**2, "kubeflow/pipelines backend/src/apiserver const.go; no sentence")
-WAKE_SECONDS = Limit(1, "kubeflow/pipelines v2beta1 PeriodicSchedule.interval_second, a whole number; no sentence")
-SERVICE_NAME_LENGTH = Limit(NAME_LENGTH, "RFC 1123 label of 63 for the revision NAME-predictor-00001; no sentence")
+NAMESPACE_LENGTH = Limit(
+    63,
+    "Kubernetes, concepts/overview/working-with-objects/names, RFC 1123 label names",
+    said="This means the name must: contain at most 63 characters",
+)
+PARAMETER_BYTES = Limit(
+    10_000,
+    "kubeflow/pipelines#12510, the answer of the API server; a later server takes twice that (#12519)",
+    said="The input parameter length exceed maximum size of 10000.",
+)
+UPLOAD_BYTES = Limit(
+    32 * 1024**2,
+    "kubeflow/pipelines#14428, description",
+    said="Pipeline uploads and updates currently have hardcoded 32 MiB ceilings.",
+)
+WAKE_SECONDS = Limit(
+    1,
+    "kfp 2.17 Client.create_recurring_run, interval_second: the smallest whole number of seconds",
+    said="Integer indicating the seconds between two recurring runs in for a periodic schedule.",
+)
+SERVICE_NAME_LENGTH = Limit(
+    NAME_LENGTH,
+    "kserve/kserve#4807, of names that Kubernetes takes as labels; NAME-predictor-00001 is the one of a revision",
+    said="must be no more than 63 characters",
+)
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 SERVICE = Service("Kubeflow", (("/kfp-workspace", "the mount of Kubeflow's own workspace"),))

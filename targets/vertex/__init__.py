@@ -114,7 +114,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "trigger.schedule": _native("a schedule of its own wakes at the instants of its cron; wake decides that it fired"),
     "trigger.schedule.timezone": _native(
         "the schedule's cron names its IANA zone. What the service does with a time that the clocks skip or show twice "
-        "is not documented; wake knows the instant, and fires at the next wake, once"
+        "is not documented; crons in UTC wake at those instants too, and wake fires at each once"
     ),
     "wake.every": _native("one or several schedules in UTC, whose crons together fire once in each period"),
 }

@@ -21,8 +21,8 @@ from ctc.targets.vertex.pipeline import job_seconds, launches_job, payload, pipe
 _V1 = "aiplatform.v1:GoogleCloudAiplatformV1"
 
 
-def _stated(value: int, field: str, said: str) -> Limit:
-    return Limit(value, f"discovery document {field}, revision 20261106", said=said, field=field)
+def _stated(value: int, field: str, said: str, revision: str = "20261106") -> Limit:
+    return Limit(value, f"discovery document {field}, revision {revision}", said=said, field=field)
 
 
 LIMITS: Mapping[str, Limit] = {
@@ -34,17 +34,36 @@ LIMITS: Mapping[str, Limit] = {
         f"{_V1}Schedule.displayName",
         "The name can be up to 128 characters long and can consist of any UTF-8 characters.",
     ),
-    "label": Limit(63, "Google Cloud, requirements for labels; Vertex AI takes 64, no sentence was at hand"),
-    "task cpu": Limit(96, "Vertex AI, machine types of pipelines: the most that a task may ask for; no sentence"),
-    "task memory": Limit(624, "Vertex AI, machine types of pipelines: in GiB; no sentence was at hand"),
+    "label": Limit(
+        63,
+        "Google Cloud, resource-manager/docs/labels-overview, requirements for labels; Vertex AI takes 64",
+        said="Values can be empty, and have a maximum length of 63 characters.",
+    ),
+    "task cpu": Limit(
+        96, "Vertex AI, pipelines/machine-types (Japanese), CPU_LIMIT", said="最大で 96 個の CPU を指定できます。"
+    ),
+    "task memory": Limit(
+        624,
+        "Vertex AI, pipelines/machine-types (Japanese), MEMORY_LIMIT; read as GiB",
+        said="最大 624 GB がサポートされます。",
+    ),
     "environment": _stated(100, f"{_V1}ContainerSpec.env", "Maximum limit is 100."),
-    "disk": Limit(64_000, "Compute Engine, size of a persistent disk in GB; no sentence was at hand"),
+    "disk": _stated(
+        64_000,
+        "notebooks.v2:DataDisk.diskSizeGb",
+        "The size of the disk in GB attached to this VM instance, up to a maximum of 64000 GB (64 TB).",
+        "20261006",
+    ),
     "runtime": _stated(7 * 86_400, f"{_V1}Scheduling.timeout", "The default is 7 days."),
     "replicas": _stated(
         1, f"{_V1}DedicatedResources.minReplicaCount", "This value must be greater than or equal to 1."
     ),
     "workflow": Limit(63, "Eventarc, the id of a trigger; Workflows takes 64; no sentence was at hand"),
-    "workflow memory": Limit(512 * 1024, "Workflows, quotas: variables of one execution, in bytes; no sentence"),
+    "workflow memory": Limit(
+        512 * 1024,
+        "Workflows, quotas (Japanese), as quoted by qiita.com/tetutetu214/items/7fe89b86ee0238f284f5; in bytes",
+        said="データ サイズ 512 KB 変数、引数、イベントの累積最大サイズ",
+    ),
 }
 """Counts, lengths in characters, runtimes in seconds. The longest runtime is a default: no maximum is published."""
 
@@ -89,10 +108,10 @@ def limits(system: System) -> tuple[Diagnostic, ...]:
     settings = tuple(_settings(system))
     if settings:
         return settings
+    crons = (*_every(system), *_crons(system))
     found = [
         *_names(system),
-        *_every(system),
-        *_crons(system),
+        *(crons or _alike(system)),
         *_memory(system),
         *_outs(system),
         *_servers(system),
@@ -148,7 +167,7 @@ def _names(system: System) -> Iterator[Diagnostic]:
                 f"shorten the event's name: {LIMITS['workflow'].value} characters are the most, with what is before it",
             )
     for name, _, _ in system.wakes.crons:
-        length = len(f"{system.wake.name}-{name}-2")
+        length = len(f"{system.wake.name}-clocks-{name}-2")
         if length > LIMITS["display name"].value:
             message = f"the schedule of `{name}` has a name of {length} characters, Vertex AI takes "
             message += str(LIMITS["display name"].value)
@@ -178,6 +197,21 @@ def _crons(system: System) -> Iterator[Diagnostic]:
                 f"{system.cron_path(name)}.cron",
                 "list the days of the month, or the days of the week, and leave the other field `*`",
             )
+
+
+def _alike(system: System) -> Iterator[Diagnostic]:
+    """Of two schedules called alike the service would keep one. Only for crons of which each has its schedules."""
+    owners: dict[str, str] = {}
+    for own, owner, _ in schedules.named(system):
+        if own in owners:
+            other = f"`{owners[own]}`" if owners[own] else "`wake_every`"
+            yield _error(
+                "CT372",
+                f"a schedule of {other} and one of `{owner}` would both be called `{system.wake.name}-{own}`",
+                system.cron_path(owner).removesuffix(".schedule"),
+                "rename it: the schedules of `x` are `x`, `x-2` and `clocks-x`, and the one of `wake_every` is `every`",
+            )
+        owners[own] = owner
 
 
 def _memory(system: System) -> Iterator[Diagnostic]:

@@ -1,8 +1,8 @@
 """What starts the wake pipeline: bodies of `projects.locations.schedules.create` (Vertex AI REST v1).
 
-Every `wake_every`, in UTC, and at the instants of each schedule trigger, in its own zone. A cron is written as plain
-lists of numbers, which all dialects read alike: Vertex documents neither names nor steps, nor Sunday as 7, nor what
-both day fields together mean.
+Every `wake_every`, in UTC, and at the instants of each schedule trigger, in its own zone, those of a change of its
+clocks in UTC (`clocks`). A cron is written as plain lists of numbers, which all dialects read alike: Vertex documents
+neither names nor steps, nor Sunday as 7, nor what both day fields together mean.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from ctc.compiler.ir import System
 from ctc.language.cron import Cron
+from ctc.targets.vertex.clocks import at_clock_changes
 
 DAY, WEEK, MINUTE = timedelta(days=1), timedelta(weeks=1), timedelta(minutes=1)
 
@@ -21,14 +22,16 @@ DAY, WEEK, MINUTE = timedelta(days=1), timedelta(weeks=1), timedelta(minutes=1)
 def schedules(system: System, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The bodies that start `job`, the wake pipeline's, by a name for each.
 
-    They are called `every` and as the triggers, with `-2` and so on where one takes several.
+    They are called `every`, and as the triggers and `clocks-` and those, with `-2` and so on where one takes several.
     """
-    made = {}
-    for name, crons in (("every", every(system.wakes.every)), *_triggers(system)):
+    return {own: _schedule(system, own, cron, job) for own, _, cron in named(system)}
+
+
+def named(system: System) -> Iterator[tuple[str, str, str]]:
+    """What each schedule is called, whose it is (a cron's name, or nothing) and its cron. Two called alike are one."""
+    for owner, name, crons in (("", "every", every(system.wakes.every)), *_triggers(system)):
         for number, cron in enumerate(crons, 1):
-            own = name if number == 1 else f"{name}-{number}"
-            made[own] = _schedule(system, own, cron, job)
-    return made
+            yield name if number == 1 else f"{name}-{number}", owner, cron
 
 
 def parent(system: System) -> str:
@@ -88,9 +91,10 @@ def _list(values: Any, count: int) -> str:
     return "*" if len(values) == count else ",".join(map(str, sorted(values)))
 
 
-def _triggers(system: System) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _triggers(system: System) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for name, cron, zone in system.wakes.crons:
-        yield name, dialect(cron, zone)
+        yield name, name, dialect(cron, zone)
+        yield name, f"clocks-{name}", at_clock_changes(cron, zone, system.wakes.every)
 
 
 def _schedule(system: System, name: str, cron: str, job: dict[str, Any]) -> dict[str, Any]:

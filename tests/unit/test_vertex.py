@@ -109,6 +109,26 @@ def test_a_name_that_vertex_does_not_take_is_refused(system: System) -> None:
     assert found(replace(system, wakes=long)) == [("CT372", f"triggers.{'t' * 110}")]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "whose"),
+    [
+        ("every", "weekly", "triggers.every"),
+        ("x", "x-2", "triggers.x-2"),
+        ("x", "clocks-x", "triggers.clocks-x"),
+        ("x", "clocks-x-2", "triggers.clocks-x-2"),
+    ],
+)
+def test_two_schedules_that_would_be_called_alike_are_an_error(
+    system: System, first: str, second: str, whose: str
+) -> None:
+    """The first cron takes two schedules, and two more where the clocks of Oslo change."""
+    crons = ((first, "30 2 1,29 * 0", "Europe/Oslo"), (second, "0 6 * * *", "UTC"))
+
+    assert found(replace(system, wakes=Wakes(timedelta(days=1), crons))) == [("CT372", whose)]
+    others = (("a", *crons[0][1:]), ("b", *crons[1][1:]))
+    assert not found(replace(system, wakes=Wakes(timedelta(days=1), others)))
+
+
 @pytest.mark.parametrize("period", [timedelta(seconds=90), timedelta(minutes=7), timedelta(days=2)])
 def test_a_period_that_crons_cannot_keep_is_refused_with_the_next_one(system: System, period: timedelta) -> None:
     wakes = replace(system.wakes, every=period)
