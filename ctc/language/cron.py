@@ -6,17 +6,22 @@ skipped); a time that the clocks show twice is the first of the two.
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ctc.value import Value, frozen
 
-_MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
+# Not `calendar`'s: its names are those of a locale.
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1
+    )
+}
 _WEEKDAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
 _NEAR = timedelta(weeks=2)
-_LONGEST = {month: calendar.monthrange(2024, month)[1] for month in range(1, 13)}
+_LONGEST = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
 
 
 @frozen

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ctc.diagnostics import Span
-from ctc.value import Value, frozen
 
 Path = tuple[str | int, ...]
 """Where a node stands in the tree: keys and list indices from the root."""
 
 
-@frozen
-class Place(Value):
+# As many as values in the file: a generated `__init__` pays.
+@dataclass(frozen=True)
+class Place:
     """Where a node stands in the file: its key, if it has one, and the first line of its value."""
 
     key: Span | None

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from ctc.diagnostics import Severity
 from ctc.language.checks import Finding, check, noise, suggest
-from ctc.language.checks.expressions import ANYTHING, names_in, pattern_problem, sql_problem
 from ctc.language.checks.time import NOTHING, main_source
 from ctc.language.spec import NO_TIME, Check, DriftTrigger, Filter, Source, Spec
 
@@ -26,6 +25,9 @@ def _reads(item: Check) -> Columns:
     for index, column in enumerate(columns):
         yield f"{item.kind}.columns.{column if item.kind == 'schema' else index}", column
     if item.kind == "sql":
+        # Here, as below: few specs have an expression, and compiling its patterns takes longer than most checks.
+        from ctc.language.checks.expressions import names_in
+
         yield from (("sql.expression", name) for name in sorted(names_in(given["expression"])))
 
 
@@ -183,6 +185,8 @@ def checked_labels_are_there(spec: Spec) -> Iterator[Finding]:
 def patterns_can_be_read(spec: Spec) -> Iterator[Finding]:
     for path, item in _ranged(spec):
         if item.kind == "pattern":
+            from ctc.language.checks.expressions import pattern_problem
+
             problem = pattern_problem(item.arguments["regex"])
             if problem is not None:
                 yield Finding(f"{path}.regex", f"this pattern does not work: {problem[0]}", problem[1])
@@ -192,6 +196,8 @@ def patterns_can_be_read(spec: Spec) -> Iterator[Finding]:
 def expressions_are_conditions(spec: Spec) -> Iterator[Finding]:
     for item in spec.checks:
         if item.kind == "sql":
+            from ctc.language.checks.expressions import sql_problem
+
             problem = sql_problem(item.arguments["expression"])
             if problem is not None:
                 message = f"this expression does not work: {problem[0]}"
@@ -287,12 +293,11 @@ def _one_way(spec: Spec, item: Check) -> tuple[str, str, str] | None:
         return ".tolerate", f"{never}: it tolerates every row", "write a small share, such as 0.1%"
     if item.kind == "null_ratio" and given["max"] >= 1:
         return ".max", f"{never}: all values may be missing", "write the share that is usual, such as 1%"
-    if item.kind == "pattern" and ANYTHING.fullmatch(given["regex"]):
-        return (
-            ".regex",
-            f"{never}: every text matches",
-            "write what the texts look like",
-        )
+    if item.kind == "pattern":
+        from ctc.language.checks.expressions import ANYTHING
+
+        if ANYTHING.fullmatch(given["regex"]):
+            return ".regex", f"{never}: every text matches", "write what the texts look like"
     if item.kind == "freshness" and given["max_age"] <= 0:
         return ".max_age", f"{always}: no row is of this very instant", "write the age that is usual, such as 6h"
     if item.kind == "row_count" and not given.get("min") and given.get("max") is None and given.get("usual") is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ctc.language.checks import Finding, Tree, check_tree
-from ctc.value import Value, frozen
 
 _SHAPES = re.compile(
     r"(?:AKIA|ASIA)[0-9A-Z]{16}"
@@ -43,8 +43,9 @@ _FREE = ("env", "hyperparameters", "variables")
 """Maps whose keys are the user's, so that a key can be called after a secret that its value is."""
 
 
-@frozen
-class _Text(Value):
+# As many as values in the file: a generated `__init__` pays.
+@dataclass(frozen=True)
+class _Text:
     """A text of the tree; `key` is the user's own name of it, or the flag before it in a command."""
 
     path: str
