@@ -24,6 +24,8 @@ TITLES = {
     "within three and a half standard errors",
     "cases": "runs that end badly or not at all, each from the files of two targets: the same records, but for "
     "addresses",
+    "specs": "runs of a canonical spec on small data, each from the files of two targets: the same records, but for "
+    "addresses",
 }
 
 PROPERTY = "proof"
